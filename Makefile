@@ -1,0 +1,44 @@
+# make        set up .venv and run the whole pipeline on the synthetic demo set
+# make test   set up .venv and run the tests
+# make predict, make dag, make clean: see below
+
+# The first Python of these that is 3.11 or 3.12.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
+	&& echo $$python && break; done)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: all test lint predict dag clean
+
+all: .venv/installed
+	@echo "Running the pipeline (dvc repro): what is up to date is skipped."
+	dvc repro
+	@echo "Done. The demo set is synthetic and its networks are untrained at the start: these figures say nothing of TAU."
+	dvc metrics show
+
+test: .venv/installed
+	@echo "Running the tests."
+	pytest
+
+lint: .venv/installed
+	ruff check
+	ruff format --check
+
+# Every classifier's predictions, without the ensembles.
+predict: .venv/installed
+	dvc repro $$(dvc stage list --name-only | grep ^predict-)
+
+# The pipeline as the graph of the README.
+dag: .venv/installed
+	dvc dag --collapse-foreach-matrix --md
+
+clean:
+	rm -rf .venv .resume
+
+.venv/installed: requirements.txt
+	@test -n "$(PYTHON)" || { echo "error: needs Python 3.11 or 3.12; set PYTHON=..." >&2; exit 1; }
+	@echo "Installing requirements.txt into .venv (a few minutes)."
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@

@@ -1,0 +1,24 @@
+"""Decode each clip's video once: the frames in the middle of its ten seconds, for every visual classifier."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenes.cli import run
+from scenes.dataset import SECONDS, read_media
+from scenes.shards import map_clips
+from scenes.video import read_frames
+
+
+def main(
+    media: Path,
+    out: Path,
+    size: Annotated[int, typer.Option(help="height and width of the stored frames, pixels", min=32)] = 331,
+) -> None:
+    map_clips(partial(read_frames, size=size), read_media(media, "video"), (SECONDS, size, size, 3), "uint8", out)
+
+
+if __name__ == "__main__":
+    run(main)

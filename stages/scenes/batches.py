@@ -1,0 +1,76 @@
+"""Batches of single seconds, read from memory-mapped arrays as training, validation and prediction need them."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from scenes.dataset import SECONDS
+from scenes.mixup import mixup
+
+Load = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Batches(keras.utils.PyDataset):
+    """All seconds of some clips, in order.
+
+    Parameters
+    ----------
+    load : callable
+        From clips and seconds, int `[n]` each, to network inputs `[n, ...]`.
+    clips : ndarray of int
+        Rows of the array behind `load`.
+    targets : ndarray
+        `[rows, classes]`, one-hot, indexed by the same rows.
+    size : int
+        Samples in a batch; the last may be smaller.
+    """
+
+    def __init__(self, load: Load, clips: np.ndarray, targets: np.ndarray, size: int) -> None:
+        super().__init__()
+        self.load, self.clips, self.targets, self.size = load, clips, targets, size
+        self.pairs = np.stack([np.repeat(clips, SECONDS), np.tile(np.arange(SECONDS), len(clips))])
+
+    def __len__(self) -> int:
+        return -(-self.pairs.shape[1] // self.size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        clips, seconds = self.pairs[:, index * self.size : (index + 1) * self.size]
+        return self.load(clips, seconds), self.targets[clips]
+
+
+class ShuffledBatches(Batches):
+    """A random draw of some seconds of every clip, shuffled anew for each epoch; only whole batches.
+
+    The draw of an epoch depends on the seed and the epoch's number alone, so an interrupted training goes on alike.
+    """
+
+    def __init__(
+        self, load: Load, clips: np.ndarray, targets: np.ndarray, size: int, seconds: int, seed: int
+    ) -> None:
+        super().__init__(load, clips, targets, min(size, seconds * len(clips)))
+        self.seconds, self.seed = seconds, seed
+        self.shuffle(epoch=0)
+
+    def shuffle(self, epoch: int) -> None:
+        """Draw the samples of an epoch."""
+        self.epoch = epoch
+        generator = np.random.default_rng((self.seed, epoch))
+        drawn = generator.permuted(np.tile(np.arange(SECONDS), (len(self.clips), 1)), axis=1)[:, : self.seconds]
+        pairs = np.stack([np.repeat(self.clips, self.seconds), drawn.ravel()])
+        self.pairs = generator.permutation(pairs, axis=1)
+
+    def __len__(self) -> int:
+        return self.pairs.shape[1] // self.size
+
+
+class MixedBatches(ShuffledBatches):
+    """Shuffled batches after mixup, `2 * len(parts) * (size // 2)` samples each."""
+
+    def __init__(self, *arguments, parts: list[str], alpha: float) -> None:
+        super().__init__(*arguments)
+        self.parts, self.alpha = parts, alpha
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        generator = np.random.default_rng((self.seed, self.epoch, index))
+        return mixup(*super().__getitem__(index), self.parts, self.alpha, generator)

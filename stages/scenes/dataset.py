@@ -1,0 +1,171 @@
+"""The table of clips: read from a data set's setup files, written once as split.csv, read by every stage.
+
+A clip is named `<scene>-<city>-<location>-<segment>`, as in TAU Urban Audio-Visual Scenes 2021. A location is one
+place in one city: folds never share one, and whatever resamples clips must resample whole locations.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scenes.errors import InputError
+
+SECONDS = 10
+FOLDS = ("train", "validation", "evaluate")
+SETUP_COLUMNS = ["filename_audio", "filename_video", "scene_label"]
+SPLIT_COLUMNS = ["clip", "scene", "city", "location", "fold", "audio", "video"]
+CLASS_COLUMNS = ["class", "meta_class"]
+
+
+def parse_classes(classes: list[str]) -> pd.DataFrame:
+    """Turn `["airport:indoor", ...]` into a table `class,meta_class`; its order is that of every class axis.
+
+    Raises
+    ------
+    InputError
+        If an entry is not `class:meta-class` or a class is named twice.
+    """
+    pairs = [entry.split(":") for entry in classes]
+    for entry, pair in zip(classes, pairs, strict=True):
+        if len(pair) != 2 or not all(pair):
+            raise InputError(f"dataset.classes: {entry!r} is not of the form class:meta-class, such as airport:indoor")
+    table = pd.DataFrame(pairs, columns=CLASS_COLUMNS)
+    if table["class"].duplicated().any():
+        raise InputError(f"dataset.classes: {table['class'][table['class'].duplicated()].iloc[0]} is named twice")
+    return table
+
+
+def read_setup(folder: Path, classes: pd.DataFrame) -> pd.DataFrame:
+    """Read the official setup files `fold1_train.csv` and `fold1_evaluate.csv` (tab-separated).
+
+    Parameters
+    ----------
+    folder : Path
+        The folder `evaluation_setup` of the data set.
+    classes : DataFrame
+        As made by `parse_classes`.
+
+    Returns
+    -------
+    DataFrame
+        Columns `clip, scene, city, location, fold, audio, video`, sorted by clip; fold is train or evaluate, audio and
+        video are bare file names or empty.
+
+    Raises
+    ------
+    InputError
+        For wrong columns, an unknown class, a name that is not of the form above, or a clip that is listed twice.
+    """
+    table = pd.concat([_read_setup_file(folder / f"fold1_{fold}.csv", fold) for fold in ("train", "evaluate")])
+    unknown = table[~table["scene"].isin(classes["class"])]
+    if len(unknown):
+        first = unknown.iloc[0]
+        raise InputError(f"{first['file']}: class {first['scene']!r} of {first['clip']} is not in dataset.classes")
+    twice = table[table["clip"].duplicated()]
+    if len(twice):
+        first = twice.iloc[0]
+        folds = " and ".join(sorted(set(table.loc[table["clip"] == first["clip"], "fold"])))
+        raise InputError(f"{first['file']}: {len(twice)} clips are listed twice, the first is {first['clip']} ({folds})")
+    return table[SPLIT_COLUMNS].sort_values("clip", ignore_index=True)
+
+
+def _read_setup_file(path: Path, fold: str) -> pd.DataFrame:
+    try:
+        setup = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a tab-separated table ({error})") from error
+    if list(setup.columns) != SETUP_COLUMNS:
+        found = ", ".join(setup.columns)
+        raise InputError(f"{path}: the columns must be {', '.join(SETUP_COLUMNS)} (tab-separated), found {found}")
+    audio, video = (setup[column].map(lambda name: Path(name).name) for column in SETUP_COLUMNS[:2])
+    clip = audio.where(audio != "", video).map(lambda name: Path(name).stem)
+    # From the right, so that a class of one's own may have a hyphen in its name.
+    parts = clip.str.rsplit("-", n=3, expand=True).reindex(columns=range(4))
+    wrong = clip[parts.isna().any(axis=1)]
+    if len(wrong):
+        raise InputError(f"{path}: {wrong.iloc[0]!r} is not named <scene>-<city>-<location>-<segment>")
+    return pd.DataFrame(
+        {"clip": clip, "scene": setup["scene_label"], "city": parts[1], "location": parts[2], "fold": fold}
+    ).assign(audio=audio, video=video, file=str(path))
+
+
+def place(table: pd.DataFrame) -> pd.Series:
+    """The place of each clip, `<city>-<location>`: what folds must not share."""
+    return table["city"] + "-" + table["location"]
+
+
+def hold_out(table: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
+    """Move `fraction` of each class's train locations, whole and at least one, to the validation fold.
+
+    A class with a single train location keeps it. `fraction` 0 leaves the table as it is (the paper's protocol).
+    """
+    if not 0 <= fraction < 1:
+        raise InputError(f"split.validation: {fraction} is not in [0, 1)")
+    train = table[table["fold"] == "train"]
+    generator = np.random.default_rng(seed)
+    held: set[str] = set()
+    for _, clips in train.groupby("scene"):
+        places = np.unique(place(clips))
+        count = min(max(1, round(fraction * len(places))), len(places) - 1) if fraction else 0
+        held.update(generator.permutation(places)[:count])
+    validation = (table["fold"] == "train") & place(table).isin(held)
+    return table.assign(fold=table["fold"].mask(validation, "validation"))
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """Read `data/split.csv`: one row a clip, all columns text, empty where a clip lacks the file.
+
+    Raises
+    ------
+    InputError
+        If the columns are not those of the contract.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if list(table.columns) != SPLIT_COLUMNS:
+        raise InputError(f"{path}: the columns must be {', '.join(SPLIT_COLUMNS)}, found {', '.join(table.columns)}")
+    return table
+
+
+def read_media(path: Path, column: str) -> list[str]:
+    """Read the column `audio` or `video` of `data/media.csv` or `data/split.csv`: a path a clip, or empty.
+
+    Raises
+    ------
+    InputError
+        If there is no such column.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if column not in table:
+        raise InputError(f"{path}: has no column {column}, only {', '.join(table.columns)}")
+    return list(table[column])
+
+
+def read_classes(path: Path) -> pd.DataFrame:
+    """Read `data/classes.csv`, columns `class,meta_class`, in the order of every class axis."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if list(table.columns) != CLASS_COLUMNS:
+        raise InputError(f"{path}: the columns must be {', '.join(CLASS_COLUMNS)}, found {', '.join(table.columns)}")
+    return table
+
+
+def labels(split: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:
+    """Class number of each clip, int `[clips]`."""
+    return pd.Index(classes["class"]).get_indexer(split["scene"])
+
+
+def open_rows(path: Path, split: pd.DataFrame) -> np.ndarray:
+    """Memory-map an array that has one row a clip of `split`.
+
+    Raises
+    ------
+    InputError
+        If the file is not such an array.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise InputError(f"{path}: not a whole .npy array ({error}); remove it and run its stage again") from error
+    if len(array) != len(split):
+        raise InputError(f"{path}: {len(array)} rows for {len(split)} clips; run its stage again")
+    return array

@@ -1,0 +1,60 @@
+"""Mixup: training on mixtures of two samples and of their labels (Zhang et al. 2018; the paper, section III-B)."""
+
+import numpy as np
+
+from scenes.errors import InputError
+
+PARTS = ("beta", "original", "uniform")
+
+
+def mixup(
+    samples: np.ndarray, labels: np.ndarray, parts: list[str], alpha: float, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mix the first half of a batch with its second half.
+
+    Each pair of samples gives two mixtures for every part: `beta` draws lambda from Beta(alpha, alpha), `uniform` from
+    U(0, 1), each mixing once with lambda and once with 1 - lambda; `original` keeps the pair as it is. All three parts
+    make a batch three times as large. Of an odd batch the last sample is left out.
+
+    Parameters
+    ----------
+    samples : ndarray
+        float `[batch, ...]`.
+    labels : ndarray
+        `[batch, classes]`, rows summing to 1.
+    parts : list of str
+        Which of `beta`, `original`, `uniform` to make.
+    alpha : float
+        Parameter of the Beta distribution.
+    generator : Generator
+        Source of lambda.
+
+    Returns
+    -------
+    tuple of ndarray
+        Samples and labels, `[2 * len(parts) * (batch // 2), ...]` each, of the types given.
+    """
+    half = len(samples) // 2
+    lambdas = []
+    for part in parts:
+        drawn = {
+            "beta": lambda: generator.beta(alpha, alpha, half),
+            "original": lambda: np.ones(half),
+            "uniform": lambda: generator.uniform(size=half),
+        }[part]()
+        lambdas += [drawn, 1 - drawn]
+
+    def mix(values: np.ndarray) -> np.ndarray:
+        first, second = values[:half], values[half : 2 * half]
+        weight = np.stack(lambdas).astype(values.dtype).reshape(-1, half, *[1] * (values.ndim - 1))
+        return (weight * first + (1 - weight) * second).reshape(-1, *values.shape[1:])
+
+    return mix(samples), mix(labels)
+
+
+def check(parts: list[str], alpha: float) -> None:
+    """Raise an `InputError` if mixup cannot run with these parameters."""
+    if not parts or len(set(parts)) < len(parts) or not set(parts) <= set(PARTS):
+        raise InputError(f"mixup: {', '.join(parts)} is not a choice among {', '.join(PARTS)}")
+    if not alpha > 0:
+        raise InputError(f"mixup-alpha: {alpha} is not above 0")

@@ -1,0 +1,192 @@
+"""The one training loop: mixup, Kullback-Leibler loss with L2 (the paper, Eq. 1), Adam, the last epoch's weights."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from scenes.batches import Batches, Load, MixedBatches, ShuffledBatches
+from scenes.dataset import labels
+from scenes.errors import InputError
+from scenes.mixup import check
+from scenes.outputs import write_csv, writing
+from scenes.resume import finish, resume_folder
+
+HISTORY_COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr", "seconds"]
+
+# Tracing a training step takes up to minutes for the largest networks (NASNetLarge 160 s, DenseNet121 55 s on two
+# cores), running it op by op costs a fraction of a second more a step: tracing pays from about here.
+TRACE_FROM_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs, batch, seconds : int
+        Passes over the train clips; samples in a batch before mixup; seconds drawn from each clip in an epoch.
+    lr, l2 : float
+        Learning rate of Adam; lambda of Eq. 1.
+    mixup : list of str
+        Parts of mixup, see `scenes.mixup`; `mixup_alpha` is its Beta parameter.
+    reestimate_batch_norm : bool
+        Whether to replace the moving averages after the last epoch, see `reestimate`.
+    seed : int
+        Seed of the order and the mixtures.
+    """
+
+    epochs: int
+    batch: int
+    seconds: int
+    lr: float
+    l2: float
+    mixup: list[str]
+    mixup_alpha: float
+    reestimate_batch_norm: bool
+    seed: int
+
+
+def train(
+    network: keras.Model,
+    load: Load,
+    split: pd.DataFrame,
+    classes: pd.DataFrame,
+    modality: str,
+    inputs: list[Path],
+    model: Path,
+    history: Path,
+    recipe: Recipe,
+) -> None:
+    """Train a network on the train clips and write its last weights and its history.
+
+    Parameters
+    ----------
+    network : Model
+        From inputs to probabilities; every trainable variable is trained.
+    load : callable
+        From clips and seconds, int `[n]` each, to inputs `[n, ...]`.
+    split, classes : DataFrame
+        As read by `scenes.dataset`; clips without `modality` (`audio` or `video`) are left out.
+    inputs : list of Path
+        The files that `load` reads, for telling whether an interrupted training may go on.
+    model, history : Path
+        Where to write the weights (`.weights.h5`, without optimiser) and the table of epochs.
+    recipe : Recipe
+        How to train.
+
+    Raises
+    ------
+    InputError
+        If no train clip has the modality or mixup cannot run with its parameters.
+    """
+    check(recipe.mixup, recipe.mixup_alpha)
+    present = split[modality] != ""
+    clips = np.flatnonzero(present & (split["fold"] == "train"))
+    validation_clips = np.flatnonzero(present & (split["fold"] == "validation"))
+    if not len(clips):
+        raise InputError(f"no train clip has {modality}: nothing to train {model} on")
+    targets = np.eye(len(classes), dtype=np.float32)[labels(split, classes)]
+    shuffled = load, clips, targets, recipe.batch, recipe.seconds, recipe.seed
+
+    batches = MixedBatches(*shuffled, parts=recipe.mixup, alpha=recipe.mixup_alpha)
+    validation = Batches(load, validation_clips, targets, recipe.batch) if len(validation_clips) else None
+    folder = resume_folder(model, inputs)
+    trainer = compiled(network, recipe.lr, recipe.l2, eager=recipe.epochs * len(batches) < TRACE_FROM_STEPS)
+    trainer.fit(
+        batches,
+        epochs=recipe.epochs,
+        validation_data=validation,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch)),
+            log := EpochLog(folder / "history.csv", model.name),
+            keras.callbacks.BackupAndRestore(folder / "state", double_checkpoint=True, delete_checkpoint=False),
+        ],
+    )
+    if recipe.reestimate_batch_norm:
+        reestimate(network, ShuffledBatches(*shuffled))
+    write_csv(history, log.table())
+    with writing(model) as temporary:
+        network.save_weights(temporary)
+    finish(folder)
+
+
+def compiled(network: keras.Model, lr: float, l2: float, eager: bool = False) -> keras.Model:
+    """A model that shares the network's layers and trains them by Eq. 1 with Adam.
+
+    The loss is the batch mean of the Kullback-Leibler divergence plus `l2 / 2` times the sum of the squares of all
+    trainable variables. The network itself stays uncompiled, so that its weights are saved without Adam's moments.
+    """
+    for variable in network.trainable_variables:
+        variable.regularizer = keras.regularizers.L2(l2 / 2)
+    trainer = keras.Model(network.inputs, network.outputs)
+    trainer.compile(
+        optimizer=keras.optimizers.Adam(lr),
+        loss=keras.losses.KLDivergence(),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        run_eagerly=eager,
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    return trainer
+
+
+def reestimate(network: keras.Model, batches: Batches) -> None:
+    """Replace batch normalisation's moving averages by plain averages over the batches, at the present weights.
+
+    Moving averages (momentum 0.99 in most Keras applications, 0.9997 in NASNetLarge) are still near their start after
+    a few dozen steps, and the network then stands at chance at inference. Dropout is off, as at inference.
+    """
+    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    dropouts = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
+    kept = [norm.momentum for norm in norms], [dropout.rate for dropout in dropouts]
+    for dropout in dropouts:
+        dropout.rate = 0.0
+    for count in tqdm(range(len(batches) if norms else 0), desc="batch norm", unit="batch"):
+        for norm in norms:
+            norm.momentum = count / (count + 1)
+        network(batches[count][0], training=True)
+    for norm, momentum in zip(norms, kept[0], strict=True):
+        norm.momentum = momentum
+    for dropout, rate in zip(dropouts, kept[1], strict=True):
+        dropout.rate = rate
+
+
+class EpochLog(keras.callbacks.Callback):
+    """A row a finished epoch, kept on disk for a training that goes on later, and the progress bar."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        super().__init__()
+        self.path, self.name = path, name
+        self.rows: list[dict] = pd.read_csv(path).to_dict("records") if path.exists() else []
+
+    def on_train_begin(self, logs=None) -> None:
+        self.bar = tqdm(desc=self.name, unit="step")
+
+    def on_epoch_begin(self, epoch: int, logs=None) -> None:
+        if self.bar.total is None:
+            self.bar.reset(total=self.params["epochs"] * self.params["steps"])
+            self.bar.update(epoch * self.params["steps"])
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs=None) -> None:
+        self.bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        seconds = round(time.perf_counter() - self.start, 1)
+        row = {"epoch": epoch + 1, **(logs or {}), "lr": float(self.model.optimizer.learning_rate), "seconds": seconds}
+        self.rows = [*self.rows[:epoch], row]
+        write_csv(self.path, self.table())
+        self.bar.set_postfix(loss=f"{row['loss']:.3f}", accuracy=f"{row['accuracy']:.2f}")
+
+    def on_train_end(self, logs=None) -> None:
+        self.bar.close()
+
+    def table(self) -> pd.DataFrame:
+        """The epochs so far, columns `epoch,accuracy,loss,val_accuracy,val_loss,lr,seconds`."""
+        return pd.DataFrame(self.rows, columns=HISTORY_COLUMNS)

@@ -1,0 +1,83 @@
+"""Transform each clip's sound into a spectrogram: MEL, GAM (gammatone) or CQT, 128 bins by 704 frames a channel."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from scenes import spectrogram
+from scenes.audio import read_audio
+from scenes.cli import run
+from scenes.dataset import SECONDS, read_media
+from scenes.shards import map_clips
+
+
+def mel(
+    media: Path,
+    out: Path,
+    sample_rate: int = 48_000,
+    n_fft: int = 8192,
+    window: int = 3840,
+    hop: int = 672,
+    bins: int = 128,
+    fmin: float = 10.0,
+    fmax: float = 24_000.0,
+    log_offset: float = 1e-10,
+) -> None:
+    """Magnitudes of the STFT through Slaney's mel filters."""
+    transform = partial(
+        spectrogram.mel, sample_rate=sample_rate, n_fft=n_fft, window=window, hop=hop, bins=bins, fmin=fmin, fmax=fmax,
+        log_offset=log_offset,
+    )  # fmt: skip
+    _extract(media, out, transform, sample_rate)
+
+
+def gam(
+    media: Path,
+    out: Path,
+    sample_rate: int = 48_000,
+    n_fft: int = 8192,
+    window: int = 3840,
+    hop: int = 672,
+    bins: int = 128,
+    fmin: float = 10.0,
+    log_offset: float = 1e-10,
+) -> None:
+    """Magnitudes of the STFT through Ellis' gammatone weights."""
+    transform = partial(
+        spectrogram.gam, sample_rate=sample_rate, n_fft=n_fft, window=window, hop=hop, bins=bins, fmin=fmin,
+        log_offset=log_offset,
+    )  # fmt: skip
+    _extract(media, out, transform, sample_rate)
+
+
+def cqt(
+    media: Path,
+    out: Path,
+    sample_rate: int = 48_000,
+    hop: int = 672,
+    bins: int = 128,
+    bins_per_octave: int = 24,
+    fmin: float = 10.0,
+    log_offset: float = 1e-10,
+) -> None:
+    """Magnitudes of the constant-Q transform."""
+    transform = partial(
+        spectrogram.cqt, sample_rate=sample_rate, hop=hop, bins=bins, bins_per_octave=bins_per_octave, fmin=fmin,
+        log_offset=log_offset,
+    )  # fmt: skip
+    _extract(media, out, transform, sample_rate)
+
+
+def _extract(media: Path, out: Path, transform: Callable, sample_rate: int) -> None:
+    shape = transform(np.zeros((2, SECONDS * sample_rate), np.float32)).shape  # a bad parameter fails here, once
+    map_clips(partial(_clip, transform=transform, sample_rate=sample_rate), read_media(media, "audio"), shape, "float16", out)
+
+
+def _clip(path: str, transform: Callable, sample_rate: int) -> np.ndarray:
+    return transform(read_audio(path, sample_rate))
+
+
+if __name__ == "__main__":
+    run(mel, gam, cqt)

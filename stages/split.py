@@ -1,0 +1,84 @@
+"""Read the setup files of a data set, look for its media, hold out validation locations: the table of clips."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from scenes.audio import has_sound
+from scenes.cli import run
+from scenes.dataset import FOLDS, hold_out, parse_classes, place, read_setup
+from scenes.errors import InputError
+from scenes.outputs import write_csv, write_json
+
+TAU_CLASSES = [
+    "airport:indoor", "bus:transportation", "metro:transportation", "metro_station:indoor", "park:outdoor",
+    "public_square:outdoor", "shopping_mall:indoor", "street_pedestrian:outdoor", "street_traffic:outdoor",
+    "tram:transportation",
+]  # fmt: skip
+
+
+def main(
+    out: Path,
+    media: Annotated[Path, typer.Argument(help="table of the clips' files alone, for what does not depend on folds")],
+    out_classes: Path,
+    metrics: Path,
+    audio: Annotated[Path, typer.Option(help="folder of the wav files")],
+    video: Annotated[Path, typer.Option(help="folder of the mp4 files")],
+    setup: Annotated[Path, typer.Option(help="folder of fold1_train.csv and fold1_evaluate.csv")],
+    classes: Annotated[list[str], typer.Option(help="class:meta-class, in the order of every class axis")] = TAU_CLASSES,
+    missing: Annotated[
+        Literal["error", "skip", "ignore"],
+        typer.Option(help="stop at a missing file; or keep clips that have one modality; or do not look at media"),
+    ] = "error",
+    validation: Annotated[float, typer.Option(help="fraction of each class's train locations to hold out")] = 0.0,
+    seed: int = 0,
+) -> None:
+    table_of_classes = parse_classes(classes)
+    clips = read_setup(setup, table_of_classes)
+    for column, folder in (("audio", audio), ("video", video)):
+        clips[column] = clips[column].map(lambda name, folder=folder: str(folder / name) if name else "")
+    if missing != "ignore":
+        named = [*clips["audio"], *clips["video"]]
+        absent = {path for path in named if path and not Path(path).is_file()}
+        if absent and missing == "error":
+            first = next(path for path in named if path in absent)
+            raise InputError(
+                f"{first}: missing, the first of {len(absent)} missing files that {setup} names; "
+                "restore them, or set dataset.missing to skip"
+            )
+        clips[["audio", "video"]] = clips[["audio", "video"]].mask(clips[["audio", "video"]].isin(absent), "")
+        silent = clips["audio"] == ""
+        clips.loc[silent, "audio"] = clips.loc[silent, "video"].map(lambda path: path if path and has_sound(path) else "")
+        neither = (clips["audio"] == "") & (clips["video"] == "")
+        if neither.any():
+            print(f"warning: {neither.sum()} of {len(clips)} clips have neither sound nor pictures", file=sys.stderr)
+        clips = clips[~neither]
+    clips = hold_out(clips, validation, seed)
+    if clips.empty:
+        raise InputError(f"{setup}: no clip of it is in {audio} or {video}")
+
+    folds = clips.groupby("fold")
+    write_csv(out, clips)
+    write_csv(media, clips[["clip", "audio", "video"]])
+    write_csv(out_classes, table_of_classes)
+    write_json(
+        metrics,
+        {
+            "clips": len(clips),
+            "with_audio": int((clips["audio"] != "").sum()),
+            "with_video": int((clips["video"] != "").sum()),
+            **{fold: _counts(clips[clips["fold"] == fold], table_of_classes["class"]) for fold in FOLDS},
+            "locations": {fold: int(place(rows).nunique()) for fold, rows in folds},
+        },
+    )
+
+
+def _counts(clips, classes) -> dict[str, int]:
+    counts = clips["scene"].value_counts()
+    return {"clips": len(clips), **{name: int(counts.get(name, 0)) for name in classes}}
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,46 @@
+"""Train VGG14 on the patches of one kind of spectrogram: an audio-spectrogram framework (the paper, Table I)."""
+
+from functools import partial
+from pathlib import Path
+
+import keras
+
+from scenes.cli import run
+from scenes.dataset import open_rows, read_classes, read_split
+from scenes.options import L2, MIXUP_PARTS, Batch, Epochs, LearningRate, Mixup, MixupAlpha, Reestimate, Seconds, Seed
+from scenes.patches import patches
+from scenes.training import Recipe, train
+from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
+
+
+def main(
+    split: Path,
+    classes: Path,
+    spectrogram: Path,
+    model: Path,
+    history: Path,
+    widths: list[int] = WIDTHS,
+    dense: int = 1024,
+    dropout: list[float] = DROPOUT,
+    dense_dropout: float = 0.4,
+    momentum: float = 0.9,
+    epochs: Epochs = 100,
+    batch: Batch = 100,
+    seconds: Seconds = 10,
+    lr: LearningRate = 1e-4,
+    l2: L2 = 1e-4,
+    mixup: Mixup = MIXUP_PARTS,
+    mixup_alpha: MixupAlpha = 0.4,
+    reestimate_batch_norm: Reestimate = False,
+    seed: Seed = 0,
+) -> None:
+    recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, reestimate_batch_norm, seed)
+    clips, table = read_split(split), read_classes(classes)
+    spectrograms = open_rows(spectrogram, clips)
+    keras.utils.set_random_seed(seed)
+    network = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[2])
+    train(network, partial(patches, spectrograms), clips, table, "audio", [split, spectrogram], model, history, recipe)
+
+
+if __name__ == "__main__":
+    run(main)
