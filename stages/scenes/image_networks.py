@@ -67,7 +67,7 @@ def classifier(name: str, size: int, pretrained: bool, classes: int) -> keras.Mo
         From preprocessed pictures `[batch, size, size, 3]` to probabilities `[batch, classes]`.
     """
     network = extractor(name, size, pretrained)
-    head = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="scene")
+    head = keras.layers.Dense(classes, activation="softmax", name="scene")
     return keras.Model(network.input, head(network.output), name=name)
 
 

@@ -97,7 +97,8 @@ def train(
     batches = MixedBatches(*shuffled, parts=recipe.mixup, alpha=recipe.mixup_alpha)
     validation = Batches(load, validation_clips, targets, recipe.batch) if len(validation_clips) else None
     folder = resume_folder(model, inputs)
-    trainer = compiled(network, recipe.lr, recipe.l2, eager=recipe.epochs * len(batches) < TRACE_FROM_STEPS)
+    eager = recipe.epochs * len(batches) < TRACE_FROM_STEPS
+    trainer = compiled(network, keras.optimizers.Adam(recipe.lr), recipe.l2, eager)
     trainer.fit(
         batches,
         epochs=recipe.epochs,
@@ -117,17 +118,19 @@ def train(
     finish(folder)
 
 
-def compiled(network: keras.Model, lr: float, l2: float, eager: bool = False) -> keras.Model:
-    """A model that shares the network's layers and trains them by Eq. 1 with Adam.
+def compiled(
+    network: keras.Model, optimizer: keras.optimizers.Optimizer, l2: float, eager: bool = False
+) -> keras.Model:
+    """A model that shares the network's layers and trains them by Eq. 1.
 
     The loss is the batch mean of the Kullback-Leibler divergence plus `l2 / 2` times the sum of the squares of all
-    trainable variables. The network itself stays uncompiled, so that its weights are saved without Adam's moments.
+    trainable variables. The network itself stays uncompiled, so that its weights are saved without the optimiser's.
     """
     for variable in network.trainable_variables:
         variable.regularizer = keras.regularizers.L2(l2 / 2)
     trainer = keras.Model(network.inputs, network.outputs)
     trainer.compile(
-        optimizer=keras.optimizers.Adam(lr),
+        optimizer=optimizer,
         loss=keras.losses.KLDivergence(),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         run_eagerly=eager,

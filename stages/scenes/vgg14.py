@@ -65,4 +65,4 @@ def vgg14(
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dense(dense, activation="relu")(x)
     x = layers.Dropout(dense_dropout)(x)
-    return keras.Model(patches, layers.Dense(classes, activation="softmax", dtype="float32")(x), name="vgg14")
+    return keras.Model(patches, layers.Dense(classes, activation="softmax")(x), name="vgg14")

@@ -1,0 +1,62 @@
+"""Real media files and tables for the tests, made on the spot."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _scratch(tmp_path, monkeypatch):
+    """Each test works in a folder of its own: `.resume/` too lands there."""
+    monkeypatch.chdir(tmp_path)
+
+
+def write_wav(path: Path, sound: np.ndarray, rate: int = 48_000, subtype: str = "PCM_24") -> Path:
+    """Write `[channels, samples]`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, sound.T, rate, subtype=subtype)
+    return path
+
+
+def noise(seconds: float = 10.0, channels: int = 2, rate: int = 48_000) -> np.ndarray:
+    return 0.1 * np.random.default_rng(0).standard_normal((channels, round(seconds * rate))).clip(-5, 5)
+
+
+def write_mp4(path: Path, seconds: float = 10.0, fps: int = 24, sound: bool = True, faststart: bool = False) -> Path:
+    """A film of a grey value that grows from 0 to 200 over ten seconds, with noise for sound."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"movflags": "faststart"} if faststart else {}
+    with av.open(str(path), "w", options=options) as container:
+        pictures = container.add_stream("libx264", rate=fps)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream("aac", rate=48_000, layout="stereo") if sound else None
+        for index in range(round(seconds * fps)):
+            grey = np.full((48, 64, 3), 20 * index / fps, np.uint8)
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(pictures.encode())
+        if audio:
+            frame = av.AudioFrame.from_ndarray(noise(seconds).astype(np.float32), format="fltp", layout="stereo")
+            frame.sample_rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+            container.mux(audio.encode(frame))
+            container.mux(audio.encode())
+    return path
+
+
+def write_setup(folder: Path, train: list[str], evaluate: list[str]) -> Path:
+    """Setup files of clips named `<scene>-<city>-<location>-<segment>`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for fold, clips in (("train", train), ("evaluate", evaluate)):
+        rows = [f"audio/{clip}.wav\tvideo/{clip}.mp4\t{clip.split('-')[0]}" for clip in clips]
+        (folder / f"fold1_{fold}.csv").write_text(
+            "\n".join(["filename_audio\tfilename_video\tscene_label", *rows]) + "\n"
+        )
+    return folder

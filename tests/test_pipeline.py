@@ -1,0 +1,140 @@
+"""dvc.yaml keeps its promises: dependencies, members, parameters; and the pipeline runs from end to end."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+STAGES = {
+    name: {**stage.pop("do", {}), **stage}
+    for file in ("dvc.yaml", "data/demo/dvc.yaml")
+    for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
+}
+ENSEMBLES = {name.removeprefix("fuse-") for name in STAGES if name.startswith("fuse-")}
+
+
+def imported(script: Path) -> set[Path]:
+    """The modules of stages/scenes that a script imports, directly or through another."""
+    found: set[Path] = set()
+    unread = [script]
+    while unread:
+        for node in ast.walk(ast.parse(unread.pop().read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "scenes":
+                names = [alias.name for alias in node.names] if node.module == "scenes" else [node.module.split(".")[1]]
+                modules = {ROOT / "stages/scenes" / f"{name}.py" for name in names}
+                unread += modules - found
+                found |= modules
+    return found
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_its_script_and_every_module_it_imports(name):
+    stage = STAGES[name]
+    script = re.search(r"stages/\w+\.py", stage["cmd"]).group()
+    code = {path for path in stage["deps"] if path.startswith("stages/")}
+    assert code == {script} | {str(path.relative_to(ROOT)) for path in imported(ROOT / script)}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_file_of_a_stage_is_in_its_command(name):
+    stage = STAGES[name]
+    files = [path for kind in ("outs", "metrics", "plots") for path in stage.get(kind, [])]
+    for path in (next(iter(file)) if isinstance(file, dict) else file for file in files):
+        assert re.sub(r"-(mean|prod|max)\.", "-{rule}.", path) in stage["cmd"], path
+
+
+@pytest.mark.parametrize("ensemble", sorted(ENSEMBLES))
+def test_an_ensemble_depends_on_its_members(ensemble):
+    stage = STAGES[f"fuse-{ensemble}"]
+    named = [word for word in stage["cmd"].split() if word.endswith(".npy") and "{rule}" not in word]
+    assert named == [path for path in stage["deps"] if path.endswith(".npy")] and len(set(named)) == len(named)
+
+
+def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members():
+    stage = STAGES["early-detect"]
+    curves = dict(word.split("=") for word in stage["cmd"].split() if "=" in word)
+    files = [source for source in curves.values() if source.endswith(".npy")]
+    assert files == [path for path in stage["deps"] if path.endswith(".npy")]
+    assert set(curves) == {
+        "cqt", "gam", "mel", "NASNetLarge", "DenseNet121", "InceptionV3",
+        "audio_spectrograms", "visual_top3", "mel_inception", "all_models",
+    }  # fmt: skip
+    for ensemble in ENSEMBLES & set(curves):
+        members = [curves[name] for name in curves[ensemble].split(",")]
+        assert set(members) <= set(STAGES[f"fuse-{ensemble}"]["deps"])
+        assert len(members) == len([path for path in STAGES[f"fuse-{ensemble}"]["deps"] if path.endswith(".npy")])
+
+
+def test_uncached_outputs_are_metrics_of_cheap_stages_only():
+    cheap = {"split", "early-detect", *(name for name in STAGES if name.startswith(("predict-", "fuse-")))}
+    for name, stage in STAGES.items():
+        assert all(isinstance(path, str) for path in stage.get("outs", [])), name
+        assert ("metrics" in stage or "plots" in stage) == (name in cheap), name
+
+
+def keys(params: dict, prefix: str = "") -> set[str]:
+    nested = {key: value for key, value in params.items() if isinstance(value, dict)}
+    return {prefix + key for key in params} | {k for key, value in nested.items() for k in keys(value, f"{prefix}{key}.")}
+
+
+def test_the_papers_params_have_the_demos_keys():
+    demo, paper = (yaml.safe_load((ROOT / name).read_text()) for name in ("params.yaml", "params.paper.yaml"))
+    assert keys(demo) == keys(paper)
+    assert demo["dataset"]["classes"] == paper["dataset"]["classes"]
+
+
+def test_every_requirement_is_pinned():
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in lines)
+
+
+SMALL = """
+demo.train=2 demo.evaluate=1 demo.locations=2 frames.size=32 vgg14.widths=[4,4,4,4] vgg14.dense=8
+visual.InceptionV3.size=75 train.audio_spectrogram.epochs=1 train.audio_spectrogram.seconds=1
+train.visual_image.epochs=1 train.visual_image.seconds=1
+""".split()
+
+
+def test_from_an_empty_folder_to_fused_predictions(tmp_path):
+    """`dvc repro fuse-mel_inception` in a fresh clone, with the demo set and the networks at their smallest."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    def run(*command: str) -> str:
+        result = subprocess.run(command, cwd=tmp_path / "clone", env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    subprocess.run(["git", "clone", "-q", ROOT, tmp_path / "clone"], check=True)
+    # What is not committed yet is tested too.
+    changed = subprocess.run(
+        ["git", "ls-files", "--modified", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
+    for path in changed:
+        if (ROOT / path).is_file():
+            (tmp_path / "clone" / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "clone" / path).write_bytes((ROOT / path).read_bytes())
+    params = yaml.safe_load((tmp_path / "clone/params.yaml").read_text())
+    for assignment in SMALL:
+        *path, last = assignment.split("=")[0].split(".")
+        section = params
+        for key in path:
+            section = section[key]
+        section[last] = yaml.safe_load(assignment.split("=")[1])
+    (tmp_path / "clone/params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    run("dvc", "repro", "fuse-mel_inception")
+    clone = tmp_path / "clone"
+    for rule in ("mean", "prod", "max"):
+        metrics = json.loads((clone / f"metrics/fuse/mel_inception-{rule}.json").read_text())
+        assert metrics["clips"] == 10 and 0 <= metrics["accuracy"] <= 1 and metrics["log_loss"] > 0
+    models = {str(path.relative_to(clone / "data/models")) for path in (clone / "data/models").rglob("*.h5")}
+    assert models == {"audio_spectrogram/mel.weights.h5", "visual_image/InceptionV3.weights.h5"}
+    assert "Data and pipelines are up to date" in run("dvc", "repro", "fuse-mel_inception")
+    assert not list((clone / ".resume").iterdir())

@@ -1,0 +1,206 @@
+"""VGG14 against Table I, the loss of Eq. 1, batch norm, and the training loop."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from keras import layers
+
+from scenes.batches import Batches, MixedBatches, ShuffledBatches
+from scenes.errors import InputError
+from scenes.training import HISTORY_COLUMNS, Recipe, compiled, reestimate, train
+from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
+
+
+def test_vgg14_is_table_1():
+    network = vgg14(10, WIDTHS, 1024, DROPOUT, 0.4, 0.9)
+    table = [layer for layer in network.layers if not isinstance(layer, (layers.Dropout, layers.InputLayer))]
+    kinds = {
+        layers.BatchNormalization: "BN", layers.Conv2D: "Conv", layers.AveragePooling2D: "AP",
+        layers.GlobalAveragePooling2D: "GAP", layers.Dense: "FC",
+    }  # fmt: skip
+    block = ["Conv", "BN"]
+    groups = [2 * block, 2 * block, 4 * block, 4 * block]
+    expected = ["BN", *groups[0], "AP", *groups[1], "AP", *groups[2], "AP", *groups[3], "GAP", "FC", "FC"]
+    assert [kinds[type(layer)] for layer in table] == expected
+
+    convolutions = [layer for layer in table if isinstance(layer, layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == [64] * 2 + [128] * 2 + [256] * 4 + [512] * 4
+    assert all(layer.kernel_size == (3, 3) and layer.padding == "same" for layer in convolutions)
+    assert [layer.output.shape[1] for layer in convolutions] == [128] * 2 + [64] * 2 + [32] * 4 + [16] * 4
+    assert [layer.units for layer in table[-2:]] == [1024, 10]
+
+    channels = [6, 64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512]
+    weights = sum(9 * before * after + after for before, after in zip(channels, channels[1:], strict=False))
+    dense = 512 * 1024 + 1024 + 1024 * 10 + 10
+    assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == weights + dense + 2 * sum(channels)
+    assert 11.1e6 < weights + dense < 11.2e6
+
+
+def test_vgg14_wants_four_widths():
+    with pytest.raises(InputError, match="4 values"):
+        vgg14(10, [8, 8], 16, DROPOUT, 0.4, 0.9)
+
+
+def small_network(rate: float = 0.0) -> keras.Model:
+    keras.utils.clear_session(free_memory=False)  # or the layers' names would count on
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((6,))
+    for _ in range(2):
+        x = layers.BatchNormalization()(layers.Dense(8, activation="relu")(x))
+        x = layers.Dropout(rate)(x)
+    return keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+
+
+SAMPLES = np.random.default_rng(0).standard_normal((8, 10, 6)).astype(np.float32) + 3
+TARGETS = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 0, 1]]
+
+
+def load(clips, seconds):
+    return SAMPLES[clips, seconds]
+
+
+def test_loss_is_equation_1():
+    network, l2 = small_network(), 0.03
+    samples, targets = SAMPLES[:4, 0], np.array([[0.7, 0.3, 0], [0, 0.5, 0.5], [0, 0, 1], [1, 0, 0]], np.float32)
+    predicted = np.asarray(network(samples, training=False), np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        divergence = np.where(targets > 0, targets * np.log(targets / predicted), 0).sum(axis=1).mean()
+    norm = sum((np.asarray(variable, np.float64) ** 2).sum() for variable in network.trainable_variables)
+    loss = compiled(network, keras.optimizers.SGD(), l2).evaluate(samples, targets, verbose=0)[0]
+    assert loss == pytest.approx(divergence + l2 / 2 * norm, rel=1e-5)
+
+
+def test_reestimated_statistics_are_those_of_the_data():
+    network = small_network(rate=0.5)
+    batches = Batches(load, np.arange(8), TARGETS, 80)
+    samples = batches[0][0]
+    rough = np.asarray(network(samples, training=False))
+    reestimate(network, batches)
+    exact = np.asarray(network(samples, training=False))
+    for layer in network.layers:
+        if isinstance(layer, layers.Dropout):
+            assert layer.rate == 0.5
+            layer.rate = 0.0
+        if isinstance(layer, layers.BatchNormalization):
+            assert layer.momentum == 0.99
+    np.testing.assert_allclose(exact, network(samples, training=True), rtol=1e-4)
+    assert np.abs(rough - exact).max() > 0.01
+
+
+def test_reestimation_averages_over_batches():
+    network = small_network()
+    norm = next(layer for layer in network.layers if isinstance(layer, layers.BatchNormalization))
+    hidden = keras.Model(network.input, norm.input)
+    batches = Batches(load, np.arange(8), TARGETS, 20)
+    expected = np.mean([np.asarray(hidden(batches[i][0])).mean(axis=0) for i in range(4)], axis=0)
+    reestimate(network, batches)
+    np.testing.assert_allclose(norm.moving_mean, expected, rtol=1e-5)
+
+
+def test_batches_in_order_and_shuffled():
+    clips = np.array([1, 4, 6])
+    ordered = Batches(load, clips, TARGETS, 8)
+    assert len(ordered) == 4 and len(ordered[3][0]) == 6
+    np.testing.assert_array_equal(np.concatenate([ordered[i][0] for i in range(4)]), SAMPLES[clips].reshape(-1, 6))
+
+    shuffled = ShuffledBatches(load, clips, TARGETS, 4, 3, seed=1)
+    assert len(shuffled) == 2
+    first = shuffled.pairs.copy()
+    assert sorted(first[0]) == [1, 1, 1, 4, 4, 4, 6, 6, 6] and len(set(map(tuple, first.T))) == 9
+    shuffled.shuffle(epoch=1)
+    assert (shuffled.pairs != first).any()
+    shuffled.shuffle(epoch=0)
+    np.testing.assert_array_equal(shuffled.pairs, first)
+    np.testing.assert_array_equal(shuffled[0][1], TARGETS[first[0, :4]])
+
+    mixed = MixedBatches(load, clips, TARGETS, 4, 3, 1, parts=["beta", "original"], alpha=0.4)
+    assert mixed[0][0].shape == (8, 6)
+    np.testing.assert_array_equal(mixed[0][0], mixed[0][0])
+
+
+def run_training(folder: str, network: keras.Model, epochs: int = 6, fold: str = "validation") -> pd.DataFrame:
+    split = pd.DataFrame({"scene": list("abcabcab"), "fold": ["train"] * 6 + [fold] * 2, "audio": "x"})
+    classes = pd.DataFrame({"class": list("abc")})
+    Path("input").touch()
+    recipe = Recipe(epochs, 10, 10, 0.01, 1e-4, ["beta"], 0.4, True, 0)
+    model, history = Path(folder, "m.weights.h5"), Path(folder, "h.csv")
+    train(network, load, split, classes, "audio", [Path("input")], model, history, recipe)
+    return pd.read_csv(history)
+
+
+def test_training_leaves_weights_and_history_and_repeats_itself():
+    history = run_training("a", small_network(0.2))
+    assert list(history.columns) == HISTORY_COLUMNS and list(history["epoch"]) == list(range(1, 7))
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0] and history["val_loss"].notna().all()
+    run_training("b", small_network(0.2))
+    weights = Path("a/m.weights.h5").read_bytes()
+    assert weights == Path("b/m.weights.h5").read_bytes()
+    assert len(weights) < 60_000 and not Path(".resume").joinpath("a-m.weights.h5").exists()
+    restored = small_network()
+    restored.load_weights("a/m.weights.h5")
+
+
+def test_without_validation_its_columns_stay_empty():
+    assert run_training("a", small_network(), epochs=1, fold="evaluate")["val_loss"].isna().all()
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(monkeypatch):
+    run_training("whole", small_network(0.2))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MixedBatches, "shuffle", interrupt_at(3, MixedBatches.shuffle))
+        run_training("cut", small_network(0.2))
+    assert not Path("cut").exists()
+    history = run_training("cut", small_network(0.2))
+    assert list(history["epoch"]) == list(range(1, 7))
+    whole, cut = small_network(), small_network()
+    whole.load_weights("whole/m.weights.h5")
+    cut.load_weights("cut/m.weights.h5")
+    for expected, variable in zip(whole.variables, cut.variables, strict=True):
+        np.testing.assert_allclose(variable, expected, rtol=1e-5, atol=1e-7)
+
+
+def interrupt_at(epoch, shuffle):
+    def interrupted(batches, number=None, **keywords):
+        number = keywords.get("epoch", number)
+        if number == epoch:
+            raise KeyboardInterrupt
+        shuffle(batches, number)
+
+    return interrupted
+
+
+STEP = """
+import keras, numpy as np, sys
+keras.config.set_floatx("float64")  # the first layers' gradients cancel down to float32's rounding
+from scenes.training import compiled
+from scenes.vgg14 import vgg14
+generator = np.random.default_rng(0)
+network = vgg14(10, [8, 16, 32, 64], 64, [0.0] * 4, 0.0, 0.9)
+for variable in network.trainable_variables:
+    scale = np.sqrt(2 / np.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 0.1
+    variable.assign(generator.standard_normal(variable.shape) * scale + (len(variable.shape) == 1))
+samples = generator.standard_normal((4, 128, 128, 6)).astype("float64")
+targets = generator.dirichlet(np.ones(10), 4).astype("float64")
+before = [np.array(keras.ops.convert_to_numpy(v)) for v in network.trainable_variables]
+loss = compiled(network, keras.optimizers.SGD(1.0), 1e-4).train_on_batch(samples, targets)[0]
+after = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
+np.savez(sys.argv[1], *[b - a for b, a in zip(before, after)], loss=loss)
+"""
+
+
+def test_one_step_is_the_same_under_tensorflow_and_torch():
+    steps = {}
+    for backend in ("tensorflow", "torch"):
+        environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT / "stages")}
+        subprocess.run([sys.executable, "-c", STEP, f"{backend}.npz"], check=True, env=environment)
+        steps[backend] = np.load(f"{backend}.npz")
+    for name, expected in steps["tensorflow"].items():
+        difference = np.linalg.norm(steps["torch"][name] - expected)
+        assert difference <= 1e-4 * np.linalg.norm(expected), name
