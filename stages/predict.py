@@ -1,4 +1,4 @@
-"""Predict every second of the clips that are not in train, with one trained classifier, and score the evaluate clips."""
+"""Predict every second of the clips outside train with one trained classifier, and score the evaluate clips."""
 
 from collections.abc import Callable
 from functools import partial

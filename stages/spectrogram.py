@@ -72,7 +72,9 @@ def cqt(
 
 def _extract(media: Path, out: Path, transform: Callable, sample_rate: int) -> None:
     shape = transform(np.zeros((2, SECONDS * sample_rate), np.float32)).shape  # a bad parameter fails here, once
-    map_clips(partial(_clip, transform=transform, sample_rate=sample_rate), read_media(media, "audio"), shape, "float16", out)
+    map_clips(
+        partial(_clip, transform=transform, sample_rate=sample_rate), read_media(media, "audio"), shape, "float16", out
+    )
 
 
 def _clip(path: str, transform: Callable, sample_rate: int) -> np.ndarray:

@@ -27,7 +27,9 @@ def main(
     audio: Annotated[Path, typer.Option(help="folder of the wav files")],
     video: Annotated[Path, typer.Option(help="folder of the mp4 files")],
     setup: Annotated[Path, typer.Option(help="folder of fold1_train.csv and fold1_evaluate.csv")],
-    classes: Annotated[list[str], typer.Option(help="class:meta-class, in the order of every class axis")] = TAU_CLASSES,
+    classes: Annotated[
+        list[str], typer.Option(help="class:meta-class, in the order of every class axis")
+    ] = TAU_CLASSES,
     missing: Annotated[
         Literal["error", "skip", "ignore"],
         typer.Option(help="stop at a missing file; or keep clips that have one modality; or do not look at media"),
@@ -50,7 +52,9 @@ def main(
             )
         clips[["audio", "video"]] = clips[["audio", "video"]].mask(clips[["audio", "video"]].isin(absent), "")
         silent = clips["audio"] == ""
-        clips.loc[silent, "audio"] = clips.loc[silent, "video"].map(lambda path: path if path and has_sound(path) else "")
+        clips.loc[silent, "audio"] = clips.loc[silent, "video"].map(
+            lambda path: path if path and has_sound(path) else ""
+        )
         neither = (clips["audio"] == "") & (clips["video"] == "")
         if neither.any():
             print(f"warning: {neither.sum()} of {len(clips)} clips have neither sound nor pictures", file=sys.stderr)

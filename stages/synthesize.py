@@ -67,6 +67,8 @@ def main(
 ) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is there already, and not empty; remove it or name another folder")
+    if width % 2 or height % 2:
+        raise InputError(f"--width {width} --height {height}: H.264 needs even numbers")
     clips = plan(train, evaluate, locations)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as temporary:

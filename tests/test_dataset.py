@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,9 @@ from scenes.dataset import hold_out, open_rows, parse_classes, place, read_setup
 from scenes.errors import InputError
 
 CLASSES = parse_classes(["bus:transportation", "park:outdoor"])
-TRAIN = [f"{scene}-oslo-{scene}{place}-{segment}" for scene in ("bus", "park") for place in range(5) for segment in (1, 2)]
+TRAIN = [
+    f"{scene}-oslo-{scene}{place}-{segment}" for scene in ("bus", "park") for place in range(5) for segment in (1, 2)
+]
 EVALUATE = ["bus-riga-90-1", "park-riga-91-1"]
 
 
@@ -123,7 +126,7 @@ def test_missing_skip_keeps_a_clip_that_has_one_modality(media):
         "bus-oslo-2-1": "",
     }
     assert table.loc["bus-oslo-1-2", "video"] == "" and table.loc["bus-oslo-2-1", "video"]
-    counts = json.loads(open("split.json").read())
+    counts = json.loads(Path("split.json").read_text())
     assert (counts["clips"], counts["with_audio"], counts["with_video"], counts["train"]["bus"]) == (4, 3, 3, 3)
     assert list(pd.read_csv("media.csv").columns) == ["clip", "audio", "video"]
 

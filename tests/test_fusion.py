@@ -112,7 +112,16 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_fuse_writes_every_rule(ensemble):
-    result = run("fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", "mel.npy", "Xception.npy")
+    result = run(
+        "fuse.py",
+        "split.csv",
+        "classes.csv",
+        "f-{rule}.npy",
+        "c-{rule}.csv",
+        "m-{rule}.json",
+        "mel.npy",
+        "Xception.npy",
+    )
     assert result.returncode == 0, result.stderr
     clips = ensemble.mean(axis=2, dtype=np.float64)
     fused = np.load("f-mean.npy")
@@ -128,7 +137,16 @@ def test_fuse_writes_every_rule(ensemble):
 
 
 def test_early_detection_ends_at_the_clip_level_figure(ensemble):
-    run("fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", "mel.npy", "Xception.npy")
+    run(
+        "fuse.py",
+        "split.csv",
+        "classes.csv",
+        "f-{rule}.npy",
+        "c-{rule}.csv",
+        "m-{rule}.json",
+        "mel.npy",
+        "Xception.npy",
+    )
     result = run("early_detect.py", "split.csv", "classes.csv", "e.csv", "e.json",
                  "mel=mel.npy", "Xception=Xception.npy", "both=mel,Xception")  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -148,6 +166,8 @@ def test_early_detection_ends_at_the_clip_level_figure(ensemble):
 )
 def test_a_wrong_member_is_named(ensemble, argument, message):
     np.save("short.npy", ensemble[0, :2])
-    result = run("fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", "mel.npy", argument)
+    result = run(
+        "fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", "mel.npy", argument
+    )
     assert result.returncode == 1 and message in result.stderr.lower() and len(result.stderr.splitlines()) == 1
     assert not list(Path().glob("f-*"))

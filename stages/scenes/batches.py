@@ -45,9 +45,7 @@ class ShuffledBatches(Batches):
     The draw of an epoch depends on the seed and the epoch's number alone, so an interrupted training goes on alike.
     """
 
-    def __init__(
-        self, load: Load, clips: np.ndarray, targets: np.ndarray, size: int, seconds: int, seed: int
-    ) -> None:
+    def __init__(self, load: Load, clips: np.ndarray, targets: np.ndarray, size: int, seconds: int, seed: int) -> None:
         super().__init__(load, clips, targets, min(size, seconds * len(clips)))
         self.seconds, self.seed = seconds, seed
         self.shuffle(epoch=0)

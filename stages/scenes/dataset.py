@@ -66,7 +66,9 @@ def read_setup(folder: Path, classes: pd.DataFrame) -> pd.DataFrame:
     if len(twice):
         first = twice.iloc[0]
         folds = " and ".join(sorted(set(table.loc[table["clip"] == first["clip"], "fold"])))
-        raise InputError(f"{first['file']}: {len(twice)} clips are listed twice, the first is {first['clip']} ({folds})")
+        raise InputError(
+            f"{first['file']}: {len(twice)} clips are listed twice, the first is {first['clip']} ({folds})"
+        )
     return table[SPLIT_COLUMNS].sort_values("clip", ignore_index=True)
 
 

@@ -149,49 +149,53 @@ EVENTS = {
 SCENES = {
     "airport": (
         1.6,
-        {"air": 0, "rumble": -3, "crowd": -5},
-        {"suitcase": 5, "jingle": 2, "announcement": 2, "steps": 3, "voice": 3},
+        {"air": 0, "rumble": -3, "crowd": -10},
+        {"suitcase": 6, "jingle": 3, "announcement": 3, "steps": 3, "voice": 2},
     ),
     "metro_station": (
         2.0,
-        {"air": -2, "rumble": 0, "crowd": -6, "mains": -9},
-        {"train": 2.5, "gate": 6, "doors": 2, "steps": 4, "voice": 2},
+        {"air": -5, "rumble": 2, "mains": -6, "crowd": -8},
+        {"train": 3, "gate": 8, "doors": 3, "steps": 3, "voice": 2},
     ),
     "shopping_mall": (
         1.2,
-        {"air": -2, "rumble": -8, "crowd": 0, "music": -9},
-        {"clink": 5, "till": 6, "voice": 6, "steps": 4},
+        {"air": -6, "rumble": -10, "music": -7, "crowd": 0},
+        {"clink": 6, "till": 8, "voice": 5, "steps": 3},
     ),
     "bus": (
         0.2,
-        {"rumble": 0, "roar": -8, "diesel": -4, "crowd": -14},
-        {"hiss": 4, "rev": 3, "stop": 3, "rattle": 5, "voice": 2},
+        {"rumble": 0, "roar": -8, "diesel": -3, "crowd": -14},
+        {"hiss": 6, "rev": 3, "stop": 4, "rattle": 6, "voice": 2},
     ),
     "metro": (
         0.4,
-        {"rumble": -2, "roar": 0, "traction": -7, "crowd": -14},
-        {"joint": 9, "doors": 2, "squeal": 2, "announcement": 1, "voice": 2},
+        {"rumble": -3, "roar": 1, "traction": -6, "crowd": -14},
+        {"joint": 10, "doors": 3, "squeal": 1, "announcement": 1, "voice": 2},
     ),
     "tram": (
         0.3,
-        {"rumble": 0, "roar": -5, "whine": -11, "crowd": -14},
-        {"gong": 4, "squeal": 4, "joint": 3, "rattle": 3, "voice": 2},
+        {"rumble": 0, "roar": -5, "whine": -10, "crowd": -14},
+        {"gong": 5, "squeal": 5, "joint": 3, "rattle": 3, "voice": 2},
     ),
-    "park": (0.1, {"city": -4, "leaves": -3, "crowd": -14}, {"bird": 12, "steps": 3, "voice": 2, "car": 0.3}),
+    "park": (
+        0.1,
+        {"city": -3, "leaves": -5, "crowd": -14},
+        {"bird": 10, "steps": 3, "voice": 2, "car": 0.5},
+    ),
     "public_square": (
         0.6,
-        {"city": 0, "water": -8, "crowd": -3},
-        {"church": 2, "voice": 5, "bird": 4, "steps": 3, "car": 0.5},
+        {"city": 0, "water": -4, "crowd": -5},
+        {"church": 3, "voice": 4, "bird": 4, "steps": 3, "car": 0.5},
     ),
     "street_pedestrian": (
         0.4,
-        {"city": 0, "leaves": -14, "crowd": -2},
-        {"steps": 10, "voice": 6, "bicycle": 3, "bird": 1, "car": 0.5},
+        {"city": -2, "leaves": -14, "crowd": 0},
+        {"steps": 12, "voice": 5, "bicycle": 4, "bird": 1, "car": 0.5},
     ),
     "street_traffic": (
         0.3,
-        {"city": 2, "rumble": -4, "leaves": -12, "crowd": -14},
-        {"car": 7, "horn": 2.5, "hiss": 1.5, "steps": 2, "bird": 1},
+        {"city": 2, "rumble": -2, "leaves": -12, "crowd": -14},
+        {"car": 8, "horn": 4, "hiss": 2, "steps": 2, "bird": 1},
     ),
 }
 
@@ -249,10 +253,10 @@ def soundscape(scene: str, place: Generator, rng: Generator, seconds: float = 10
     level, tilt, pitch = place.normal([-30, 0, 0], [2, 0.5, 0.05])
     mix = np.zeros((2, round(seconds * RATE)))
     for name, gain in beds.items():
-        mix += 10 ** ((gain + place.normal(0, 1.2)) / 20) * bed(place, rng, name, seconds)
+        mix += 10 ** ((gain + place.normal(0, 1)) / 20) * bed(place, rng, name, seconds)
     for name, often in events.items():
         gain, moves, sound, numbers = EVENTS[name]
-        amplitude = 10 ** ((gain + place.normal(0, 1.2)) / 20)
+        amplitude = 10 ** ((gain + place.normal(0, 1)) / 20)
         for start in rng.integers(0, mix.shape[1], rng.poisson(often * seconds / 10)):
             stereo = pan(rng, sound(rng, np.exp(pitch), **numbers), moves)[:, : mix.shape[1] - start]
             mix[:, start : start + stereo.shape[1]] += amplitude * rng.uniform(0.5, 1.5) * stereo

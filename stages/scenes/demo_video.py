@@ -386,7 +386,7 @@ def tunnel(place: Generator, rng: Generator, speed: float) -> Paint:
 
 
 def cabin(place: Generator, rng: Generator, pane: tuple, window: tuple, poles: int, bench: bool) -> Paint:
-    """The side of a vehicle from within: windows (`pane` wide and apart, `window` from sill to top), seats and poles."""
+    """The side of a vehicle from within: windows (`pane`: width, gap; `window`: sill, top), seats, poles."""
     width, gap = pane
     wall = shade((0.75, 0.75, 0.73), place.uniform(0.6, 1.15))
     cloth, steel = pick(place, PAINTS), [(0.9, 0.75, 0.1), (0.75, 0.76, 0.78), (0.85, 0.3, 0.1)][place.integers(3)]
@@ -629,9 +629,9 @@ def write_mp4(path: Path, pictures: Iterable[np.ndarray], size: tuple[int, int],
     Equal clips give equal files: one thread, no dates.
     """
     with av.open(str(path), "w", container_options={"fflags": "bitexact"}) as file:
-        options, (width, height) = {"preset": "veryfast", "crf": "26", "threads": "1"}, size
+        options, (width, height) = {"preset": "superfast", "crf": "26", "threads": "1"}, size
         video = file.add_stream("libx264", rate=fps, options=options, width=width, height=height, pix_fmt="yuv420p")
-        audio = file.add_stream("aac", rate=48_000, layout="stereo")
+        audio = file.add_stream("aac", rate=48_000, options={"aac_coder": "fast"}, layout="stereo")
         for picture in pictures:
             file.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgba")))
         samples = av.AudioFrame.from_ndarray(sound.astype(np.float32), format="fltp", layout="stereo")

@@ -14,6 +14,8 @@ import numpy as np
 import scipy
 from gammatone.fftweight import fft_weights
 
+from scenes.errors import InputError
+
 # Frames per FFT call: few enough that a batch of spectra stays in the processor's cache.
 BATCH = 128
 
@@ -55,12 +57,12 @@ def mel(
 
     Raises
     ------
-    ValueError
+    InputError
         If audio is not two-dimensional or too short for the frames, the window exceeds n_fft, or fmax exceeds half the
         sample rate.
     """
     if fmax > sample_rate / 2:
-        raise ValueError(f"fmax is {fmax} Hz, above half the sample rate of {sample_rate} Hz")
+        raise InputError(f"fmax is {fmax} Hz, above half the sample rate of {sample_rate} Hz")
     bank = _mel_bank(sample_rate, n_fft, bins, fmin, fmax)
     return _filtered(audio, bank, n_fft, window, hop, log_offset, frames)
 
@@ -99,7 +101,7 @@ def gam(
 
     Raises
     ------
-    ValueError
+    InputError
         If audio is not two-dimensional or too short for the frames, or the window exceeds n_fft.
     """
     bank = _gammatone_bank(sample_rate, n_fft, bins, fmin)
@@ -122,6 +124,7 @@ def cqt(
     The transform of ``librosa.cqt`` (Hann wavelets of L1 norm 1, times the root of their length). That function
     approximates it on a signal resampled octave by octave. Here one FFT of the whole clip is multiplied by the
     spectrum of each wavelet, and an inverse FFT as short as the number of frames gives the inner products at the hops.
+    Both leave out the little of a wavelet's spectrum that lies at negative frequencies.
 
     Parameters
     ----------
@@ -140,17 +143,17 @@ def cqt(
 
     Raises
     ------
-    ValueError
+    InputError
         If audio is not two-dimensional or too short for the frames, fmin is not positive, or the main lobe of the
         highest frequency exceeds half the sample rate.
     """
     audio = _checked(audio, hop, frames)
     if fmin <= 0:
-        raise ValueError(f"fmin is {fmin} Hz, must be positive")
+        raise InputError(f"fmin is {fmin} Hz, must be positive")
     frequencies, lengths = _wavelets(sample_rate, bins, bins_per_octave, fmin)
     top = frequencies[-1] + 2 * sample_rate / lengths[-1]
     if top > sample_rate / 2:
-        raise ValueError(f"the highest band reaches {top:.0f} Hz, above half the sample rate of {sample_rate} Hz")
+        raise InputError(f"the highest band reaches {top:.0f} Hz, above half the sample rate of {sample_rate} Hz")
 
     # The FFT is circular: zeros for half the longest wavelet keep the end of the clip from the start.
     samples = audio.shape[1]
@@ -175,10 +178,10 @@ def _checked(audio: np.ndarray, hop: int, frames: int) -> np.ndarray:
     """The clip as float32, if it has two dimensions and enough samples for the frames."""
     audio = np.asarray(audio, np.float32)
     if audio.ndim != 2:
-        raise ValueError(f"audio has shape {audio.shape}, must be [channels, samples]")
+        raise InputError(f"audio has shape {audio.shape}, must be [channels, samples]")
     available = audio.shape[1] // hop + 1
     if available < frames:
-        raise ValueError(f"audio of {audio.shape[1]} samples gives {available} frames with hop {hop}, not {frames}")
+        raise InputError(f"audio of {audio.shape[1]} samples gives {available} frames with hop {hop}, not {frames}")
     return audio
 
 
@@ -194,7 +197,7 @@ def _filtered(
     """Log of a filter bank [bins, n_fft / 2 + 1] applied to the magnitude spectra of centred Hann frames."""
     audio = _checked(audio, hop, frames)
     if window > n_fft:
-        raise ValueError(f"window is {window} samples, longer than n_fft {n_fft}")
+        raise InputError(f"window is {window} samples, longer than n_fft {n_fft}")
     # A magnitude does not depend on where in the n_fft samples the window lies: only its own samples are framed.
     left = n_fft // 2 - (n_fft - window) // 2
     padded = np.pad(audio, ((0, 0), (left, window - left)))

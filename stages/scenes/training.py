@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+from keras import ops
 from tqdm import tqdm
 
 from scenes.batches import Batches, Load, MixedBatches, ShuffledBatches
@@ -17,10 +18,6 @@ from scenes.outputs import write_csv, writing
 from scenes.resume import finish, resume_folder
 
 HISTORY_COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr", "seconds"]
-
-# Tracing a training step takes up to minutes for the largest networks (NASNetLarge 160 s, DenseNet121 55 s on two
-# cores), running it op by op costs a fraction of a second more a step: tracing pays from about here.
-TRACE_FROM_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -97,8 +94,7 @@ def train(
     batches = MixedBatches(*shuffled, parts=recipe.mixup, alpha=recipe.mixup_alpha)
     validation = Batches(load, validation_clips, targets, recipe.batch) if len(validation_clips) else None
     folder = resume_folder(model, inputs)
-    eager = recipe.epochs * len(batches) < TRACE_FROM_STEPS
-    trainer = compiled(network, keras.optimizers.Adam(recipe.lr), recipe.l2, eager)
+    trainer = compiled(network, keras.optimizers.Adam(recipe.lr), recipe.l2)
     trainer.fit(
         batches,
         epochs=recipe.epochs,
@@ -118,9 +114,7 @@ def train(
     finish(folder)
 
 
-def compiled(
-    network: keras.Model, optimizer: keras.optimizers.Optimizer, l2: float, eager: bool = False
-) -> keras.Model:
+def compiled(network: keras.Model, optimizer: keras.optimizers.Optimizer, l2: float) -> keras.Model:
     """A model that shares the network's layers and trains them by Eq. 1.
 
     The loss is the batch mean of the Kullback-Leibler divergence plus `l2 / 2` times the sum of the squares of all
@@ -128,14 +122,19 @@ def compiled(
     """
     for variable in network.trainable_variables:
         variable.regularizer = keras.regularizers.L2(l2 / 2)
-    trainer = keras.Model(network.inputs, network.outputs)
+    trainer = keras.Model(network.input, network.output)
     trainer.compile(
         optimizer=optimizer,
         loss=keras.losses.KLDivergence(),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        run_eagerly=eager,
         jit_compile=keras.backend.backend() == "jax",
     )
+    # TensorFlow traces a step twice when the first trace creates variables: half the minutes that NASNetLarge takes.
+    optimizer.build(trainer.trainable_variables)
+    anything = ops.ones((1, network.output_shape[-1]))
+    trainer.compute_loss(y=anything, y_pred=anything)
+    trainer.compute_metrics(None, anything, anything)
+    trainer.reset_metrics()
     return trainer
 
 
