@@ -5,23 +5,20 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import keras
 import numpy as np
 import typer
-from keras import ops
-from tqdm import tqdm
 
+from scenes.backend import keras
 from scenes.batches import Batches
 from scenes.cli import run
 from scenes.dataset import SECONDS, open_rows, read_classes, read_split
 from scenes.errors import InputError
 from scenes.evaluation import evaluate
 from scenes.image_networks import classifier, pictures
+from scenes.inference import BATCH, predict
 from scenes.outputs import write_array
 from scenes.patches import patches
 from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
-
-BatchSize = Annotated[int, typer.Option(help="samples in a batch", min=1)]
 
 
 def audio_spectrogram(
@@ -37,13 +34,12 @@ def audio_spectrogram(
     dropout: list[float] = DROPOUT,
     dense_dropout: float = 0.4,
     momentum: float = 0.9,
-    batch: BatchSize = 100,
 ) -> None:
     """VGG14 on the patches of a spectrogram."""
     clips, table = read_split(split), read_classes(classes)
     spectrograms = open_rows(spectrogram, clips)
     network = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[2])
-    probabilities = _predict(network, model, partial(patches, spectrograms), clips, "audio", batch)
+    probabilities = _predict(network, model, partial(patches, spectrograms), clips, "audio")
     write_array(predictions, probabilities)
     evaluate(clips, table, probabilities, confusion, metrics)
 
@@ -58,18 +54,17 @@ def visual_image(
     metrics: Path,
     network: Annotated[str, typer.Option(help="name of the Keras application")],
     size: Annotated[int, typer.Option(help="height and width of the network's input, pixels")],
-    batch: BatchSize = 100,
 ) -> None:
     """A Keras application on single frames."""
     clips, table = read_split(split), read_classes(classes)
     load = partial(pictures, open_rows(frames, clips), name=network, size=size)
     net = classifier(network, size, False, len(table))
-    probabilities = _predict(net, model, load, clips, "video", batch)
+    probabilities = _predict(net, model, load, clips, "video")
     write_array(predictions, probabilities)
     evaluate(clips, table, probabilities, confusion, metrics)
 
 
-def _predict(network: keras.Model, model: Path, load: Callable, split, modality: str, batch: int) -> np.ndarray:
+def _predict(network: keras.Model, model: Path, load: Callable, split, modality: str) -> np.ndarray:
     """Probabilities float32 `[clips not in train, 10, classes]`, NaN for a clip without the modality."""
     try:
         network.load_weights(model)
@@ -77,14 +72,10 @@ def _predict(network: keras.Model, model: Path, load: Callable, split, modality:
         raise InputError(f"{model}: weights of another network; train it again with these parameters") from error
     clips = split[split["fold"] != "train"]
     present = (clips[modality] != "").to_numpy()
-    classes = network.output_shape[-1]
-    probabilities = np.full((len(clips), SECONDS, classes), np.nan, np.float32)
+    probabilities = np.full((len(clips), SECONDS, network.output_shape[-1]), np.nan, np.float32)
     if present.any():
-        batches = Batches(load, clips.index.to_numpy()[present], np.empty((len(split), 0)), batch)
-        numbers = tqdm(range(len(batches)), desc=model.name, unit="batch")
-        # Op by op: tracing a large network for prediction would cost more than it saves.
-        predicted = [ops.convert_to_numpy(network(batches[number][0], training=False)) for number in numbers]
-        probabilities[present] = np.concatenate(predicted).reshape(-1, SECONDS, classes)
+        batches = Batches(load, clips.index.to_numpy()[present], np.empty((len(split), 0)), BATCH)
+        probabilities[present] = predict(network, batches, model.name).reshape(-1, *probabilities.shape[1:])
     return probabilities
 
 

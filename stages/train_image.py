@@ -4,9 +4,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import keras
 import typer
 
+from scenes.backend import keras
 from scenes.cli import run
 from scenes.dataset import open_rows, read_classes, read_split
 from scenes.image_networks import classifier, pictures

@@ -3,8 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-import keras
-
+from scenes.backend import keras
 from scenes.cli import run
 from scenes.dataset import open_rows, read_classes, read_split
 from scenes.options import L2, MIXUP_PARTS, Batch, Epochs, LearningRate, Mixup, MixupAlpha, Reestimate, Seconds, Seed

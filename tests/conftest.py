@@ -1,10 +1,7 @@
 """Real media files and tables for the tests, made on the spot."""
 
-import os
 from fractions import Fraction
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import av
 import numpy as np

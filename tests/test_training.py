@@ -5,17 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from keras import layers
 
+from scenes.backend import keras
 from scenes.batches import Batches, MixedBatches, ShuffledBatches
 from scenes.errors import InputError
 from scenes.training import HISTORY_COLUMNS, Recipe, compiled, reestimate, train
 from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
+
+layers = keras.layers
 
 
 def test_vgg14_is_table_1():
@@ -177,7 +178,8 @@ def interrupt_at(epoch, shuffle):
 
 
 STEP = """
-import keras, numpy as np, sys
+import numpy as np, sys
+from scenes.backend import keras
 keras.config.set_floatx("float64")  # the first layers' gradients cancel down to float32's rounding
 from scenes.training import compiled
 from scenes.vgg14 import vgg14

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-import keras
 import numpy as np
 
+from scenes.backend import keras
 from scenes.dataset import SECONDS
 from scenes.mixup import mixup
 

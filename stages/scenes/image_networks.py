@@ -2,11 +2,12 @@
 
 from types import ModuleType
 
-import keras
 import numpy as np
-from keras import applications, ops
 
+from scenes.backend import keras
 from scenes.errors import InputError
+
+applications = keras.applications
 
 MODULES: dict[str, ModuleType] = {
     "Xception": applications.xception,
@@ -92,5 +93,5 @@ def pictures(frames: np.ndarray, clips: np.ndarray, seconds: np.ndarray, *, name
     """
     chosen = frames[clips, seconds].astype(np.float32)
     if chosen.shape[1] != size:
-        chosen = ops.convert_to_numpy(ops.image.resize(chosen, (size, size), "bilinear", antialias=True))
+        chosen = keras.ops.convert_to_numpy(keras.ops.image.resize(chosen, (size, size), "bilinear", antialias=True))
     return MODULES[name].preprocess_input(chosen)

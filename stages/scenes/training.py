@@ -4,15 +4,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
-from keras import ops
 from tqdm import tqdm
 
+from scenes.backend import keras
 from scenes.batches import Batches, Load, MixedBatches, ShuffledBatches
 from scenes.dataset import labels
 from scenes.errors import InputError
+from scenes.inference import BATCH, predict
 from scenes.mixup import check
 from scenes.outputs import write_csv, writing
 from scenes.resume import finish, resume_folder
@@ -89,25 +89,27 @@ def train(
     if not len(clips):
         raise InputError(f"no train clip has {modality}: nothing to train {model} on")
     targets = np.eye(len(classes), dtype=np.float32)[labels(split, classes)]
-    shuffled = load, clips, targets, recipe.batch, recipe.seconds, recipe.seed
 
-    batches = MixedBatches(*shuffled, parts=recipe.mixup, alpha=recipe.mixup_alpha)
-    validation = Batches(load, validation_clips, targets, recipe.batch) if len(validation_clips) else None
+    batches = MixedBatches(
+        load, clips, targets, recipe.batch, recipe.seconds, recipe.seed, parts=recipe.mixup, alpha=recipe.mixup_alpha
+    )
+    validation = Batches(load, validation_clips, targets, BATCH) if len(validation_clips) else None
     folder = resume_folder(model, inputs)
     trainer = compiled(network, keras.optimizers.Adam(recipe.lr), recipe.l2)
+    checkpoint = Checkpoint(folder)
     trainer.fit(
         batches,
         epochs=recipe.epochs,
-        validation_data=validation,
+        initial_epoch=checkpoint.restore(trainer),
         verbose=0,
         callbacks=[
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch)),
-            log := EpochLog(folder / "history.csv", model.name),
-            keras.callbacks.BackupAndRestore(folder / "state", double_checkpoint=True, delete_checkpoint=False),
+            log := EpochLog(folder / "history.csv", model.name, network, validation),
+            checkpoint,
         ],
     )
     if recipe.reestimate_batch_norm:
-        reestimate(network, ShuffledBatches(*shuffled))
+        reestimate(network, ShuffledBatches(load, clips, targets, BATCH, recipe.seconds, recipe.seed))
     write_csv(history, log.table())
     with writing(model) as temporary:
         network.save_weights(temporary)
@@ -131,7 +133,7 @@ def compiled(network: keras.Model, optimizer: keras.optimizers.Optimizer, l2: fl
     )
     # TensorFlow traces a step twice when the first trace creates variables: half the minutes that NASNetLarge takes.
     optimizer.build(trainer.trainable_variables)
-    anything = ops.ones((1, network.output_shape[-1]))
+    anything = keras.ops.ones((1, network.output_shape[-1]))
     trainer.compute_loss(y=anything, y_pred=anything)
     trainer.compute_metrics(None, anything, anything)
     trainer.reset_metrics()
@@ -159,12 +161,44 @@ def reestimate(network: keras.Model, batches: Batches) -> None:
         dropout.rate = rate
 
 
-class EpochLog(keras.callbacks.Callback):
-    """A row a finished epoch, kept on disk for a training that goes on later, and the progress bar."""
+class Checkpoint(keras.callbacks.Callback):
+    """The state of a training on disk, whole at any moment, for going on after a kill.
 
-    def __init__(self, path: Path, name: str) -> None:
+    Saved after an epoch, but only so often that saving takes a tenth of the time: NASNetLarge's state is 1 GB.
+    """
+
+    def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.path, self.name = path, name
+        self.folder = folder
+        self.saved = self.cost = 0.0
+
+    def restore(self, trainer: keras.Model) -> int:
+        """Load the last state, if there is one, and return the number of epochs that it has seen."""
+        states = sorted(self.folder.glob("epoch-*.weights.h5"))
+        if not states:
+            return 0
+        trainer.load_weights(states[-1])
+        return int(states[-1].name[len("epoch-") :].partition(".")[0])
+
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
+        start = time.perf_counter()
+        if start - self.saved < 9 * self.cost:
+            return
+        before = list(self.folder.glob("epoch-*.weights.h5"))
+        with writing(self.folder / f"epoch-{epoch + 1:06}.weights.h5") as temporary:
+            self.model.save_weights(temporary)
+        for state in before:
+            state.unlink()
+        self.saved = time.perf_counter()
+        self.cost = self.saved - start
+
+
+class EpochLog(keras.callbacks.Callback):
+    """A row a finished epoch with its validation, kept on disk for a training that goes on later; the progress bar."""
+
+    def __init__(self, path: Path, name: str, network: keras.Model, validation: Batches | None) -> None:
+        super().__init__()
+        self.path, self.name, self.network, self.validation = path, name, network, validation
         self.rows: list[dict] = pd.read_csv(path).to_dict("records") if path.exists() else []
 
     def on_train_begin(self, logs=None) -> None:
@@ -181,13 +215,24 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         seconds = round(time.perf_counter() - self.start, 1)
-        row = {"epoch": epoch + 1, **(logs or {}), "lr": float(self.model.optimizer.learning_rate), "seconds": seconds}
+        rate = float(self.model.optimizer.learning_rate)
+        row = {"epoch": epoch + 1, **(logs or {}), **self.validate(), "lr": rate, "seconds": seconds}
         self.rows = [*self.rows[:epoch], row]
         write_csv(self.path, self.table())
         self.bar.set_postfix(loss=f"{row['loss']:.3f}", accuracy=f"{row['accuracy']:.2f}")
 
     def on_train_end(self, logs=None) -> None:
         self.bar.close()
+
+    def validate(self) -> dict[str, float]:
+        """Accuracy and loss on the validation clips, without mixup and without L2; nothing where there are none."""
+        if self.validation is None:
+            return {}
+        targets = self.validation.targets[self.validation.pairs[0]]
+        probabilities = predict(self.network, self.validation, "validation")
+        correct = probabilities.argmax(axis=1) == targets.argmax(axis=1)
+        losses = keras.losses.kl_divergence(targets, probabilities)
+        return {"val_accuracy": float(correct.mean()), "val_loss": float(keras.ops.mean(losses))}
 
     def table(self) -> pd.DataFrame:
         """The epochs so far, columns `epoch,accuracy,loss,val_accuracy,val_loss,lr,seconds`."""

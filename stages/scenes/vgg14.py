@@ -1,9 +1,9 @@
 """VGG14, the network of the audio-spectrogram frameworks (the paper, Table I)."""
 
-import keras
-from keras import layers
-
+from scenes.backend import keras
 from scenes.errors import InputError
+
+layers = keras.layers
 
 CONVOLUTIONS = (2, 2, 4, 4)
 WIDTHS = [64, 128, 256, 512]
