@@ -9,6 +9,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from scenes.errors import MediaWarning
@@ -78,7 +79,8 @@ def _shard(function: Callable[[str], np.ndarray], start: int, media: list[str]) 
     rows, notes = {}, []
     for offset, path in enumerate(media):
         if path:
-            with warnings.catch_warnings(record=True) as caught:
+            # One thread a worker: the last digits must not depend on how many workers share the cores.
+            with threadpool_limits(limits=1), warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", MediaWarning)
                 rows[offset] = function(path)
             notes += [(path, str(warning.message)) for warning in caught if warning.category is MediaWarning]
