@@ -92,6 +92,11 @@ def test_the_papers_params_have_the_demos_keys():
     assert demo["dataset"]["classes"] == paper["dataset"]["classes"]
 
 
+def test_keras_is_imported_where_its_backend_is_set_up():
+    for path in (ROOT / "stages").rglob("*.py"):
+        assert path.name == "backend.py" or not re.search(r"^(import|from) (keras|tensorflow)", path.read_text(), re.M)
+
+
 def test_every_requirement_is_pinned():
     lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[\w-]+==[\w.]+", line) for line in lines)
