@@ -17,13 +17,12 @@ side-by-side = dvc stage list --name-only | grep ^$(1)- | tac | \
 	xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
 
 all: .venv/installed
-	@echo "Running the pipeline (dvc repro), $(JOBS) networks at a time; what is up to date is skipped."
-	@dvc repro --dry | grep -q 'up to date' || { \
-		dvc repro frames $$(dvc stage list --name-only | grep ^spectrogram@) \
-		&& $(call side-by-side,train) && $(call side-by-side,predict); }
-	dvc repro
-	dvc metrics show
-	@echo "Synthetic clips and networks that start untrained: these figures say nothing of real scenes."
+	@dvc repro --dry | grep 'up to date' || { \
+		echo "Running the pipeline (dvc repro), $(JOBS) networks at a time; what is up to date is skipped." && \
+		dvc repro frames $$(dvc stage list --name-only | grep ^spectrogram@) && \
+		$(call side-by-side,train) && $(call side-by-side,predict) && \
+		dvc repro && dvc metrics show metrics/*/*.json && \
+		echo "Synthetic clips and networks that start untrained: these figures say nothing of real scenes."; }
 
 test: .venv/installed
 	@echo "Running the tests."
