@@ -4,9 +4,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
+
+# A slow machine is no failure; the same examples in every run.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 ROOT = Path(__file__).parents[1]
 
