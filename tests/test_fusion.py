@@ -111,17 +111,12 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, ROOT / "stages" / script, *arguments], capture_output=True, text=True)
 
 
+def fuse(*members: str) -> subprocess.CompletedProcess:
+    return run("fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", *members)
+
+
 def test_fuse_writes_every_rule(ensemble):
-    result = run(
-        "fuse.py",
-        "split.csv",
-        "classes.csv",
-        "f-{rule}.npy",
-        "c-{rule}.csv",
-        "m-{rule}.json",
-        "mel.npy",
-        "Xception.npy",
-    )
+    result = fuse("mel.npy", "Xception.npy")
     assert result.returncode == 0, result.stderr
     clips = ensemble.mean(axis=2, dtype=np.float64)
     fused = np.load("f-mean.npy")
@@ -137,16 +132,7 @@ def test_fuse_writes_every_rule(ensemble):
 
 
 def test_early_detection_ends_at_the_clip_level_figure(ensemble):
-    run(
-        "fuse.py",
-        "split.csv",
-        "classes.csv",
-        "f-{rule}.npy",
-        "c-{rule}.csv",
-        "m-{rule}.json",
-        "mel.npy",
-        "Xception.npy",
-    )
+    fuse("mel.npy", "Xception.npy")
     result = run("early_detect.py", "split.csv", "classes.csv", "e.csv", "e.json",
                  "mel=mel.npy", "Xception=Xception.npy", "both=mel,Xception")  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -166,8 +152,6 @@ def test_early_detection_ends_at_the_clip_level_figure(ensemble):
 )
 def test_a_wrong_member_is_named(ensemble, argument, message):
     np.save("short.npy", ensemble[0, :2])
-    result = run(
-        "fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", "mel.npy", argument
-    )
+    result = fuse("mel.npy", argument)
     assert result.returncode == 1 and message in result.stderr.lower() and len(result.stderr.splitlines()) == 1
     assert not list(Path().glob("f-*"))
