@@ -17,7 +17,9 @@ def main(
     out: Path,
     size: Annotated[int, typer.Option(help="height and width of the stored frames, pixels", min=32)] = 331,
 ) -> None:
-    map_clips(partial(read_frames, size=size), read_media(media, "video"), (SECONDS, size, size, 3), "uint8", out)
+    clips = read_media(media, "video")
+    read = partial(read_frames, size=size)
+    map_clips(read, clips, (SECONDS, size, size, 3), "uint8", out, inputs=[Path(path) for path in clips if path])
 
 
 if __name__ == "__main__":

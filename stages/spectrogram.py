@@ -72,9 +72,9 @@ def cqt(
 
 def _extract(media: Path, out: Path, transform: Callable, sample_rate: int) -> None:
     shape = transform(np.zeros((2, SECONDS * sample_rate), np.float32)).shape  # a bad parameter fails here, once
-    map_clips(
-        partial(_clip, transform=transform, sample_rate=sample_rate), read_media(media, "audio"), shape, "float16", out
-    )
+    clips = read_media(media, "audio")
+    read = partial(_clip, transform=transform, sample_rate=sample_rate)
+    map_clips(read, clips, shape, "float16", out, inputs=[Path(path) for path in clips if path])
 
 
 def _clip(path: str, transform: Callable, sample_rate: int) -> np.ndarray:

@@ -94,15 +94,16 @@ def test_finished_shards_survive_a_failure_unless_an_input_changed(monkeypatch, 
     monkeypatch.setenv("SCENES_BACKEND", "sequential")
     monkeypatch.setattr(shards, "SHARD", 4)
     media = [str(number) for number in range(10)]
-    for name in media:
-        Path(name).touch()
+    inputs = [Path(name) for name in media]
+    for path in inputs:
+        path.touch()
     with pytest.raises(InputError):
-        shards.map_clips(partial(count_and_fail, fail=True), media, (2,), "float32", Path("out.npy"))
+        shards.map_clips(partial(count_and_fail, fail=True), media, (2,), "float32", Path("out.npy"), inputs)
     assert not Path("out.npy").exists()
     Path("calls").unlink()
     if changed:
         Path("0").write_text("another clip")
-    shards.map_clips(partial(count_and_fail, fail=False), media, (2,), "float32", Path("out.npy"))
+    shards.map_clips(partial(count_and_fail, fail=False), media, (2,), "float32", Path("out.npy"), inputs)
     np.testing.assert_array_equal(np.load("out.npy")[:, 1], np.arange(10))
     assert Path("calls").read_text().split() == (media if changed else ["8", "9"])
 
@@ -111,7 +112,7 @@ def test_workers_give_the_same_as_one_process(monkeypatch):
     write_wav(Path("a.wav"), noise())
     for backend in ("loky", "sequential"):
         monkeypatch.setenv("SCENES_BACKEND", backend)
-        shards.map_clips(transformed, ["a.wav"] * 3, (2, 128, 704), "float16", Path(f"{backend}.npy"))
+        shards.map_clips(transformed, ["a.wav"] * 3, (2, 128, 704), "float16", Path(f"{backend}.npy"), [Path("a.wav")])
     assert Path("loky.npy").read_bytes() == Path("sequential.npy").read_bytes()
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -20,53 +21,64 @@ SHARD = 8
 
 
 def map_clips(
-    function: Callable[[str], np.ndarray], media: list[str], shape: tuple[int, ...], dtype: str, output: Path
+    read: Callable[[Any], np.ndarray],
+    clips: list,
+    shape: tuple[int, ...],
+    dtype: str,
+    output: Path,
+    inputs: list[Path],
+    network: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> None:
-    """Write `function(path)` of every clip as one row of the array `output`.
+    """Write one row of the array `output` for every clip: `read(clip)`, or what `network` makes of it.
 
     Shards of clips go through joblib, whose backend and number of workers are those of the environment variables
-    `SCENES_BACKEND` (default loky) and `SCENES_WORKERS` (default all cores). Finished shards survive a kill.
+    `SCENES_BACKEND` (default loky) and `SCENES_WORKERS` (default all cores; one with a network, which uses all cores
+    or the GPU by itself). Finished shards survive a kill.
 
     Parameters
     ----------
-    function : callable
-        From a media file's path to an array of `shape`; must be picklable.
-    media : list of str
-        One path a clip; the row of an empty path stays zero.
+    read : callable
+        From an entry of `clips` to an array; must be picklable. Its `MediaWarning`s are counted and shown at the end.
+    clips : list
+        One entry a clip, such as the path of a media file; the row of an empty one (`""` or None) stays zero.
     shape : tuple of int
-        Shape of one clip's array.
+        Shape of one clip's row.
     dtype : str
         Type of the array on disk.
     output : Path
         The `.npy` file, `[clips, *shape]`.
+    inputs : list of Path
+        The files that are read, for telling whether an interrupted run may go on.
+    network : callable, optional
+        From the stacked arrays of a shard's clips to their rows, `[clips, *shape]`; must be picklable.
     """
-    folder = resume_folder(output, [Path(path) for path in media if path])
+    folder = resume_folder(output, inputs)
     partial, done = folder / "array.npy", folder / "done"
     if not done.exists():
-        np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=(len(media), *shape))
+        np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=(len(clips), *shape))
         done.touch()
     array = np.lib.format.open_memmap(partial, mode="r+")
     finished = {int(line) for line in done.read_text().split()}
-    starts = [start for start in range(0, len(media), SHARD) if start not in finished]
+    starts = [start for start in range(0, len(clips), SHARD) if start not in finished]
     results = joblib.Parallel(
-        n_jobs=int(os.environ.get("SCENES_WORKERS", "-1")),
+        n_jobs=int(os.environ.get("SCENES_WORKERS", "1" if network else "-1")),
         backend=os.environ.get("SCENES_BACKEND", "loky"),
         return_as="generator_unordered",
-    )(joblib.delayed(_shard)(function, start, media[start : start + SHARD]) for start in starts)
+    )(joblib.delayed(_shard)(read, network, start, clips[start : start + SHARD]) for start in starts)
     messages: Counter[str] = Counter()
     first: dict[str, str] = {}
-    initial = len(media) - sum(len(media[start : start + SHARD]) for start in starts)
-    with tqdm(total=len(media), initial=initial, desc=output.stem, unit="clip") as bar:
+    initial = len(clips) - sum(len(clips[start : start + SHARD]) for start in starts)
+    with tqdm(total=len(clips), initial=initial, desc=output.stem, unit="clip") as bar:
         for start, rows, notes in results:
             for offset, row in rows.items():
                 array[start + offset] = row
             array.flush()
             with done.open("a") as file:
                 file.write(f"{start}\n")
-            for path, message in notes:
+            for clip, message in notes:
                 messages[message] += 1
-                first.setdefault(message, path)
-            bar.update(len(media[start : start + SHARD]))
+                first.setdefault(message, clip)
+            bar.update(len(clips[start : start + SHARD]))
     for message, count in messages.items():
         print(f"warning: {count} clips: {message} (the first: {first[message]})", file=sys.stderr)
     del array
@@ -75,13 +87,15 @@ def map_clips(
     finish(folder)
 
 
-def _shard(function: Callable[[str], np.ndarray], start: int, media: list[str]) -> tuple[int, dict, list]:
+def _shard(read: Callable, network: Callable | None, start: int, clips: list) -> tuple[int, dict, list]:
     rows, notes = {}, []
-    for offset, path in enumerate(media):
-        if path:
+    for offset, clip in enumerate(clips):
+        if clip not in ("", None):
             # One thread a worker: the last digits must not depend on how many workers share the cores.
             with threadpool_limits(limits=1), warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", MediaWarning)
-                rows[offset] = function(path)
-            notes += [(path, str(warning.message)) for warning in caught if warning.category is MediaWarning]
+                rows[offset] = read(clip)
+            notes += [(clip, str(warning.message)) for warning in caught if warning.category is MediaWarning]
+    if network and rows:
+        rows = dict(zip(rows, network(np.stack(list(rows.values()))), strict=True))
     return start, rows, notes
