@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from scenes import options
 from scenes.backend import keras
 from scenes.batches import Batches
 from scenes.cli import run
@@ -16,6 +17,8 @@ from scenes.errors import InputError
 from scenes.evaluation import evaluate
 from scenes.image_networks import classifier, pictures
 from scenes.inference import BATCH, predict
+from scenes.mlp import WIDTHS as MLP_WIDTHS
+from scenes.mlp import mlp
 from scenes.outputs import write_array
 from scenes.patches import patches
 from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
@@ -44,6 +47,27 @@ def audio_spectrogram(
     evaluate(clips, table, probabilities, confusion, metrics)
 
 
+def embedding(
+    split: Path,
+    classes: Path,
+    embedding: Path,
+    model: Path,
+    predictions: Path,
+    confusion: Path,
+    metrics: Path,
+    modality: options.Modality,
+    widths: list[int] = MLP_WIDTHS,
+    dropout: float = 0.4,
+) -> None:
+    """The MLP on audio or visual embeddings."""
+    clips, table = read_split(split), read_classes(classes)
+    embeddings = open_rows(embedding, clips)
+    network = mlp(embeddings.shape[-1], len(table), widths, dropout)
+    probabilities = _predict(network, model, lambda clip, second: embeddings[clip, second], clips, modality)
+    write_array(predictions, probabilities)
+    evaluate(clips, table, probabilities, confusion, metrics)
+
+
 def visual_image(
     split: Path,
     classes: Path,
@@ -53,7 +77,7 @@ def visual_image(
     confusion: Path,
     metrics: Path,
     network: Annotated[str, typer.Option(help="name of the Keras application")],
-    size: Annotated[int, typer.Option(help="height and width of the network's input, pixels")],
+    size: options.Size,
 ) -> None:
     """A Keras application on single frames."""
     clips, table = read_split(split), read_classes(classes)
@@ -80,4 +104,4 @@ def _predict(network: keras.Model, model: Path, load: Callable, split, modality:
 
 
 if __name__ == "__main__":
-    run(audio_spectrogram, visual_image)
+    run(audio_spectrogram, embedding, visual_image)

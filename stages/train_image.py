@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from scenes import options
 from scenes.backend import keras
 from scenes.cli import run
 from scenes.dataset import open_rows, read_classes, read_split
 from scenes.image_networks import classifier, pictures
-from scenes.options import L2, MIXUP_PARTS, Batch, Epochs, LearningRate, Mixup, MixupAlpha, Reestimate, Seconds, Seed
+from scenes.precision import policy
 from scenes.training import Recipe, train
 
 
@@ -21,24 +22,28 @@ def main(
     model: Path,
     history: Path,
     network: Annotated[str, typer.Option(help="Xception, VGG19, ResNet50, InceptionV3, MobileNetV2, DenseNet121, ...")],
-    size: Annotated[int, typer.Option(help="height and width of the network's input, pixels")],
-    pretrained: Annotated[bool, typer.Option(help="start from the ImageNet weights")] = True,
-    epochs: Epochs = 100,
-    batch: Batch = 100,
-    seconds: Seconds = 10,
-    lr: LearningRate = 1e-4,
-    l2: L2 = 1e-4,
-    mixup: Mixup = MIXUP_PARTS,
-    mixup_alpha: MixupAlpha = 0.4,
-    reestimate_batch_norm: Reestimate = False,
-    seed: Seed = 0,
+    size: options.Size,
+    pretrained: options.Pretrained = True,
+    weights: options.Weights = "none",
+    epochs: options.Epochs = 100,
+    batch: options.Batch = 100,
+    seconds: options.Seconds = 10,
+    lr: options.LearningRate = 1e-4,
+    l2: options.L2 = 1e-4,
+    mixup: options.Mixup = options.MIXUP_PARTS,
+    mixup_alpha: options.MixupAlpha = 0.4,
+    reestimate_batch_norm: options.Reestimate = False,
+    precision: options.Precision = "auto",
+    seed: options.Seed = 0,
 ) -> None:
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, reestimate_batch_norm, seed)
     clips, table = read_split(split), read_classes(classes)
     load = partial(pictures, open_rows(frames, clips), name=network, size=size)
     keras.utils.set_random_seed(seed)
-    net = classifier(network, size, pretrained, len(table))
-    train(net, load, clips, table, "video", [split, frames], model, history, recipe)
+    keras.config.set_dtype_policy(policy(precision))
+    net = classifier(network, size, pretrained, len(table), weights)
+    inputs = [split, frames, *([Path(weights)] if weights != "none" else [])]
+    train(net, load, clips, table, "video", inputs, model, history, recipe)
 
 
 if __name__ == "__main__":

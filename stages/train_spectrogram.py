@@ -3,11 +3,12 @@
 from functools import partial
 from pathlib import Path
 
+from scenes import options
 from scenes.backend import keras
 from scenes.cli import run
 from scenes.dataset import open_rows, read_classes, read_split
-from scenes.options import L2, MIXUP_PARTS, Batch, Epochs, LearningRate, Mixup, MixupAlpha, Reestimate, Seconds, Seed
 from scenes.patches import patches
+from scenes.precision import policy
 from scenes.training import Recipe, train
 from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
 
@@ -23,20 +24,22 @@ def main(
     dropout: list[float] = DROPOUT,
     dense_dropout: float = 0.4,
     momentum: float = 0.9,
-    epochs: Epochs = 100,
-    batch: Batch = 100,
-    seconds: Seconds = 10,
-    lr: LearningRate = 1e-4,
-    l2: L2 = 1e-4,
-    mixup: Mixup = MIXUP_PARTS,
-    mixup_alpha: MixupAlpha = 0.4,
-    reestimate_batch_norm: Reestimate = False,
-    seed: Seed = 0,
+    epochs: options.Epochs = 100,
+    batch: options.Batch = 100,
+    seconds: options.Seconds = 10,
+    lr: options.LearningRate = 1e-4,
+    l2: options.L2 = 1e-4,
+    mixup: options.Mixup = options.MIXUP_PARTS,
+    mixup_alpha: options.MixupAlpha = 0.4,
+    reestimate_batch_norm: options.Reestimate = False,
+    precision: options.Precision = "auto",
+    seed: options.Seed = 0,
 ) -> None:
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, reestimate_batch_norm, seed)
     clips, table = read_split(split), read_classes(classes)
     spectrograms = open_rows(spectrogram, clips)
     keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(policy(precision))
     network = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[2])
     train(network, partial(patches, spectrograms), clips, table, "audio", [split, spectrogram], model, history, recipe)
 

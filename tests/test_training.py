@@ -11,9 +11,11 @@ import pytest
 from conftest import ROOT
 
 from scenes.backend import keras
+from scenes.batch_norm import reestimate
 from scenes.batches import Batches, MixedBatches, ShuffledBatches
 from scenes.errors import InputError
-from scenes.training import HISTORY_COLUMNS, Recipe, compiled, reestimate, train
+from scenes.optimizer import FlatAdam
+from scenes.training import HISTORY_COLUMNS, Recipe, Trainer, train
 from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
 
 layers = keras.layers
@@ -74,8 +76,26 @@ def test_loss_is_equation_1():
     with np.errstate(divide="ignore", invalid="ignore"):
         divergence = np.where(targets > 0, targets * np.log(targets / predicted), 0).sum(axis=1).mean()
     norm = sum((np.asarray(variable, np.float64) ** 2).sum() for variable in network.trainable_variables)
-    loss = compiled(network, keras.optimizers.SGD(), l2).evaluate(samples, targets, verbose=0)[0]
+    loss = Trainer(network, keras.optimizers.SGD(), l2).evaluate(samples, targets, verbose=0)[0]
     assert loss == pytest.approx(divergence + l2 / 2 * norm, rel=1e-5)
+
+
+def test_flat_adam_takes_keras_steps():
+    generator = np.random.default_rng(0)
+    starts = [generator.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (5,), (2, 2, 2))]
+    ends = []
+    for optimizer in (keras.optimizers.Adam(0.01), FlatAdam(0.01)):
+        variables = [keras.Variable(start) for start in starts]
+        optimizer.build(variables)
+        generator = np.random.default_rng(1)
+        for _ in range(20):
+            gradients = [generator.standard_normal(start.shape).astype(np.float32) for start in starts]
+            optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in gradients], variables)
+        assert int(optimizer.iterations) == 20
+        ends.append([np.asarray(variable) for variable in variables])
+    for start, expected, found in zip(starts, *ends, strict=True):
+        assert np.abs(expected - start).max() > 0.02
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
 def test_reestimated_statistics_are_those_of_the_data():
@@ -181,7 +201,7 @@ STEP = """
 import numpy as np, sys
 from scenes.backend import keras
 keras.config.set_floatx("float64")  # the first layers' gradients cancel down to float32's rounding
-from scenes.training import compiled
+from scenes.training import Trainer
 from scenes.vgg14 import vgg14
 generator = np.random.default_rng(0)
 network = vgg14(10, [8, 16, 32, 64], 64, [0.0] * 4, 0.0, 0.9)
@@ -191,7 +211,7 @@ for variable in network.trainable_variables:
 samples = generator.standard_normal((4, 128, 128, 6)).astype("float64")
 targets = generator.dirichlet(np.ones(10), 4).astype("float64")
 before = [np.array(keras.ops.convert_to_numpy(v)) for v in network.trainable_variables]
-loss = compiled(network, keras.optimizers.SGD(1.0), 1e-4).train_on_batch(samples, targets)[0]
+loss = Trainer(network, keras.optimizers.SGD(1.0), 1e-4).train_on_batch(samples, targets)[0]
 after = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
 np.savez(sys.argv[1], *[b - a for b, a in zip(before, after)], loss=loss)
 """

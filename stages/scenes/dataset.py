@@ -156,6 +156,20 @@ def labels(split: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:
     return pd.Index(classes["class"]).get_indexer(split["scene"])
 
 
+def open_array(path: Path) -> np.ndarray:
+    """Memory-map an array.
+
+    Raises
+    ------
+    InputError
+        If the file is not a whole `.npy` array.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise InputError(f"{path}: not a whole .npy array ({error}); remove it and run its stage again") from error
+
+
 def open_rows(path: Path, split: pd.DataFrame) -> np.ndarray:
     """Memory-map an array that has one row a clip of `split`.
 
@@ -164,10 +178,7 @@ def open_rows(path: Path, split: pd.DataFrame) -> np.ndarray:
     InputError
         If the file is not such an array.
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise InputError(f"{path}: not a whole .npy array ({error}); remove it and run its stage again") from error
+    array = open_array(path)
     if len(array) != len(split):
         raise InputError(f"{path}: {len(array)} rows for {len(split)} clips; run its stage again")
     return array

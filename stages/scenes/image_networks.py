@@ -1,5 +1,8 @@
 """The seven Keras applications of the paper's visual frameworks (Table IV), from ImageNet or untrained."""
 
+import re
+import warnings
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -8,6 +11,7 @@ from scenes.backend import keras
 from scenes.errors import InputError
 
 applications = keras.applications
+VGG19_SIZE = 224
 
 MODULES: dict[str, ModuleType] = {
     "Xception": applications.xception,
@@ -20,7 +24,7 @@ MODULES: dict[str, ModuleType] = {
 }
 
 
-def extractor(name: str, size: int, pretrained: bool) -> keras.Model:
+def extractor(name: str, size: int, pretrained: bool, weights: str = "none") -> keras.Model:
     """Build a network up to its second-to-last layer: global average pooling, or fc2 for VGG19.
 
     Parameters
@@ -30,7 +34,11 @@ def extractor(name: str, size: int, pretrained: bool) -> keras.Model:
     size : int
         Height and width of the pictures, pixels.
     pretrained : bool
-        Whether to load the ImageNet weights (downloaded and checked by Keras), or keep the seeded initial ones.
+        Whether to load trained weights, or keep the seeded initial ones.
+    weights : str
+        Where the trained weights are: a file in one of Keras' forms (`.h5` or `.weights.h5`, with or without the top),
+        a folder with such a file of each network, or `none` for the ImageNet weights (downloaded, checked and kept by
+        Keras).
 
     Returns
     -------
@@ -40,35 +48,84 @@ def extractor(name: str, size: int, pretrained: bool) -> keras.Model:
     Raises
     ------
     InputError
-        If Keras does not have the network at this size or cannot get the weights.
+        If Keras does not have the network at this size, cannot get the weights, or they are another network's.
     """
     if name not in MODULES:
         raise InputError(f"network {name!r} is not one of {', '.join(MODULES)}")
-    weights = "imagenet" if pretrained else None
+    if weights != "none" and not pretrained:
+        raise InputError(
+            f"{name}: weights {weights} are given, but pretrained is false; set it to true, or weights: none"
+        )
+    if name == "VGG19" and pretrained and size != VGG19_SIZE:
+        raise InputError(f"VGG19: size {size}, but pretrained VGG19 (fc2) exists at {VGG19_SIZE} only; set that size")
+    if weights != "none":
+        return _load(name, size, weights_file(name, Path(weights)))
     try:
-        if name == "VGG19":
-            full = applications.VGG19(weights=weights, input_shape=(size, size, 3))
-            return keras.Model(full.input, full.get_layer("fc2").output)
-        build = getattr(MODULES[name], name)
-        return build(include_top=False, pooling="avg", weights=weights, input_shape=(size, size, 3))
+        return _build(name, size, top=name == "VGG19", weights="imagenet" if pretrained else None)
     except ValueError as error:
         raise InputError(f"{name} at {size} pixels: {' '.join(str(error).split())}") from error
     except Exception as error:
         if not pretrained:
             raise
-        raise InputError(f"{name}: cannot get the ImageNet weights ({error}); set pretrained to false") from error
+        raise InputError(
+            f"{name}: cannot get the ImageNet weights ({error}); put that file into ~/.keras/models, name it with "
+            "`weights`, or set pretrained to false"
+        ) from error
 
 
-def classifier(name: str, size: int, pretrained: bool, classes: int) -> keras.Model:
+def weights_file(name: str, path: Path) -> Path:
+    """The file of a network's weights: `path` itself, or the one in the folder `path` named like the network.
+
+    Names are compared without regard to case and punctuation, so that those of Keras' downloads fit, such as
+    `inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5`.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    """
+    if path.is_dir():
+        plain = {file: re.sub("[^a-z0-9]", "", file.name.lower()) for file in sorted(path.glob("*.h5"))}
+        named = [file for file, plain_name in plain.items() if plain_name.startswith(name.lower())]
+        if not named:
+            raise InputError(f"{path}: holds no weights of {name}; put a file there such as {name}.weights.h5")
+        return named[0]
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of weights of {name}")
+    return path
+
+
+def _build(name: str, size: int, top: bool, weights: str | None = None) -> keras.Model:
+    build, shape = getattr(MODULES[name], name), (size, size, 3)
+    if not top:
+        return build(include_top=False, pooling="avg", weights=weights, input_shape=shape)
+    full = build(weights=weights, input_shape=shape)
+    return keras.Model(full.input, full.layers[-2].output)
+
+
+def _load(name: str, size: int, path: Path) -> keras.Model:
+    for top in (True,) if name == "VGG19" else (False, True):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # Keras only warns of a layer that the file lacks
+                return _build(name, size, top, weights=str(path))
+        except (ValueError, KeyError, OSError, UserWarning) as error:
+            reason = str(error).strip().partition("\n")[0]
+    raise InputError(f"{path}: not the weights of {name} in one of Keras' forms ({reason})")
+
+
+def classifier(name: str, size: int, pretrained: bool, classes: int, weights: str = "none") -> keras.Model:
     """Build a network whose last layer has `classes` units, every layer trainable (the paper, section III-C).
+
+    The other parameters and the errors are those of `extractor`.
 
     Returns
     -------
     Model
         From preprocessed pictures `[batch, size, size, 3]` to probabilities `[batch, classes]`.
     """
-    network = extractor(name, size, pretrained)
-    head = keras.layers.Dense(classes, activation="softmax", name="scene")
+    network = extractor(name, size, pretrained, weights)
+    head = keras.layers.Dense(classes, activation="softmax", name="scene", dtype=keras.config.floatx())
     return keras.Model(network.input, head(network.output), name=name)
 
 

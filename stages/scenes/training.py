@@ -9,11 +9,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from scenes.backend import keras
+from scenes.batch_norm import reestimate
 from scenes.batches import Batches, Load, MixedBatches, ShuffledBatches
 from scenes.dataset import labels
 from scenes.errors import InputError
 from scenes.inference import BATCH, predict
 from scenes.mixup import check
+from scenes.optimizer import FlatAdam, flatten
 from scenes.outputs import write_csv, writing
 from scenes.resume import finish, resume_folder
 
@@ -95,7 +97,7 @@ def train(
     )
     validation = Batches(load, validation_clips, targets, BATCH) if len(validation_clips) else None
     folder = resume_folder(model, inputs)
-    trainer = compiled(network, keras.optimizers.Adam(recipe.lr), recipe.l2)
+    trainer = Trainer(network, FlatAdam(recipe.lr), recipe.l2)
     checkpoint = Checkpoint(folder)
     trainer.fit(
         batches,
@@ -116,49 +118,32 @@ def train(
     finish(folder)
 
 
-def compiled(network: keras.Model, optimizer: keras.optimizers.Optimizer, l2: float) -> keras.Model:
-    """A model that shares the network's layers and trains them by Eq. 1.
+class Trainer(keras.Model):
+    """A model that shares a network's layers and trains them by Eq. 1 (the paper).
 
     The loss is the batch mean of the Kullback-Leibler divergence plus `l2 / 2` times the sum of the squares of all
     trainable variables. The network itself stays uncompiled, so that its weights are saved without the optimiser's.
     """
-    for variable in network.trainable_variables:
-        variable.regularizer = keras.regularizers.L2(l2 / 2)
-    trainer = keras.Model(network.input, network.output)
-    trainer.compile(
-        optimizer=optimizer,
-        loss=keras.losses.KLDivergence(),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=keras.backend.backend() == "jax",
-    )
-    # TensorFlow traces a step twice when the first trace creates variables: half the minutes that NASNetLarge takes.
-    optimizer.build(trainer.trainable_variables)
-    anything = keras.ops.ones((1, network.output_shape[-1]))
-    trainer.compute_loss(y=anything, y_pred=anything)
-    trainer.compute_metrics(None, anything, anything)
-    trainer.reset_metrics()
-    return trainer
 
+    def __init__(self, network: keras.Model, optimizer: keras.optimizers.Optimizer, l2: float) -> None:
+        super().__init__(network.input, network.output)
+        self.l2 = l2
+        self.compile(
+            optimizer=optimizer,
+            loss=keras.losses.KLDivergence(),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            jit_compile=keras.backend.backend() == "jax",
+        )
+        # TensorFlow traces a step twice when the first trace creates variables: half the minutes NASNetLarge takes.
+        optimizer.build(self.trainable_variables)
+        anything = keras.ops.ones((1, network.output_shape[-1]))
+        self.compute_metrics(None, anything, anything)
+        self.reset_metrics()
 
-def reestimate(network: keras.Model, batches: Batches) -> None:
-    """Replace batch normalisation's moving averages by plain averages over the batches, at the present weights.
-
-    Moving averages (momentum 0.99 in most Keras applications, 0.9997 in NASNetLarge) are still near their start after
-    a few dozen steps, and the network then stands at chance at inference. Dropout is off, as at inference.
-    """
-    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    dropouts = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
-    kept = [norm.momentum for norm in norms], [dropout.rate for dropout in dropouts]
-    for dropout in dropouts:
-        dropout.rate = 0.0
-    for count in tqdm(range(len(batches) if norms else 0), desc="batch norm", unit="batch"):
-        for norm in norms:
-            norm.momentum = count / (count + 1)
-        network(batches[count][0], training=True)
-    for norm, momentum in zip(norms, kept[0], strict=True):
-        norm.momentum = momentum
-    for dropout, rate in zip(dropouts, kept[1], strict=True):
-        dropout.rate = rate
+    def compute_loss(self, *arguments, **keywords):
+        """Eq. 1 of one batch."""
+        norm = keras.ops.sum(keras.ops.square(flatten(self.trainable_variables)))
+        return super().compute_loss(*arguments, **keywords) + self.l2 / 2 * norm
 
 
 class Checkpoint(keras.callbacks.Callback):

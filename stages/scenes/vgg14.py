@@ -65,4 +65,5 @@ def vgg14(
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dense(dense, activation="relu")(x)
     x = layers.Dropout(dense_dropout)(x)
-    return keras.Model(patches, layers.Dense(classes, activation="softmax")(x), name="vgg14")
+    x = layers.Dense(classes, activation="softmax", dtype=keras.config.floatx())(x)
+    return keras.Model(patches, x, name="vgg14")

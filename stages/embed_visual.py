@@ -1,0 +1,54 @@
+"""Embed each clip's frames with a Keras application (Table IV): its second-to-last layer, ten embeddings a clip."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from scenes import options
+from scenes.cli import run
+from scenes.dataset import SECONDS, open_array, read_media
+from scenes.errors import InputError
+from scenes.shards import map_clips
+from scenes.visual_embedding import embed, embedder
+
+# Clips of which one frame is looked at before the rest, evenly chosen.
+SAMPLE = 80
+
+
+def main(
+    media: Path,
+    frames: Path,
+    out: Path,
+    network: Annotated[str, typer.Option(help="name of the Keras application")],
+    size: options.Size,
+    pretrained: options.Pretrained = True,
+    weights: options.Weights = "none",
+    precision: options.Precision = "auto",
+    seed: options.Seed = 0,
+) -> None:
+    filmed = [row if video else None for row, video in enumerate(read_media(media, "video"))]
+    rows = np.array([row for row in filmed if row is not None])
+    if not len(rows):
+        raise InputError(f"{media}: no clip has a video, there is nothing to embed")
+    sample = tuple(rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(int)].tolist())
+    prepare = partial(embedder, frames, sample, network, size, pretrained, weights, precision, seed)
+    inputs = [media, frames, *([Path(weights)] if weights != "none" else [])]
+    map_clips(
+        partial(_frames, frames=frames), filmed, (SECONDS, prepare().output_shape[-1]), "float32", out, inputs,
+        network=partial(_embed, prepare=prepare, name=network, size=size),
+    )  # fmt: skip
+
+
+def _frames(row: int, frames: Path) -> np.ndarray:
+    return open_array(frames)[row]
+
+
+def _embed(frames: np.ndarray, prepare: partial, name: str, size: int) -> np.ndarray:
+    return embed(frames, prepare(), name, size)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,34 @@
+"""The multilayer perceptron of the embedding frameworks (the paper, Table II)."""
+
+from scenes.backend import keras
+
+layers = keras.layers
+
+WIDTHS = [8192, 8192, 1024]
+
+
+def mlp(inputs: int, classes: int, widths: list[int], dropout: float) -> keras.Model:
+    """Build the classifier of embeddings: dense layers with ReLU and dropout, then softmax.
+
+    Parameters
+    ----------
+    inputs : int
+        Dimensions of an embedding.
+    classes : int
+        Number of classes.
+    widths : list of int
+        Units of the hidden layers, 8192, 8192 and 1024 in the paper.
+    dropout : float
+        Dropout rate after each hidden layer.
+
+    Returns
+    -------
+    Model
+        From embeddings `[batch, inputs]` to probabilities `[batch, classes]`.
+    """
+    embedding = x = keras.Input((inputs,))
+    for width in widths:
+        x = layers.Dense(width, activation="relu")(x)
+        x = layers.Dropout(dropout)(x)
+    x = layers.Dense(classes, activation="softmax", dtype=keras.config.floatx())(x)
+    return keras.Model(embedding, x, name="mlp")

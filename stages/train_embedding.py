@@ -1,0 +1,46 @@
+"""Train the MLP of Table II on audio or visual embeddings of single seconds: an embedding framework of the paper."""
+
+from pathlib import Path
+
+from scenes import options
+from scenes.backend import keras
+from scenes.cli import run
+from scenes.dataset import open_rows, read_classes, read_split
+from scenes.mlp import WIDTHS, mlp
+from scenes.precision import policy
+from scenes.training import Recipe, train
+
+
+def main(
+    split: Path,
+    classes: Path,
+    embedding: Path,
+    model: Path,
+    history: Path,
+    modality: options.Modality,
+    widths: list[int] = WIDTHS,
+    dropout: float = 0.4,
+    epochs: options.Epochs = 100,
+    batch: options.Batch = 100,
+    seconds: options.Seconds = 10,
+    lr: options.LearningRate = 1e-4,
+    l2: options.L2 = 1e-4,
+    mixup: options.Mixup = options.MIXUP_PARTS,
+    mixup_alpha: options.MixupAlpha = 0.4,
+    precision: options.Precision = "auto",
+    seed: options.Seed = 0,
+) -> None:
+    recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, False, seed)
+    clips, table = read_split(split), read_classes(classes)
+    embeddings = open_rows(embedding, clips)
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(policy(precision))
+    network = mlp(embeddings.shape[-1], len(table), widths, dropout)
+    train(
+        network, lambda clip, second: embeddings[clip, second], clips, table, modality, [split, embedding], model,
+        history, recipe,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,195 @@
+"""The Keras applications: pictures, weights from files, embeddings; and the MLP of Table II."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from scenes import visual_embedding
+from scenes.backend import keras
+from scenes.batch_norm import reestimate
+from scenes.errors import InputError
+from scenes.image_networks import MODULES, classifier, extractor, pictures
+from scenes.inference import BATCH, forward
+from scenes.mlp import WIDTHS, mlp
+from scenes.precision import agree
+
+layers, applications = keras.layers, keras.applications
+FRAMES = np.random.default_rng(0).integers(0, 256, (3, 10, 40, 40, 3), np.uint8)
+
+
+def plain(name: str = "MobileNetV2", top: bool = False) -> keras.Model:
+    """A Keras application whose batch norm has seen pictures."""
+    keras.utils.set_random_seed(1)
+    build = getattr(applications, name)
+    if top:
+        network = build(weights=None, input_shape=(32, 32, 3))
+    else:
+        network = build(weights=None, input_shape=(32, 32, 3), include_top=False, pooling="avg")
+    reestimate(network, [(small_pictures(),)])
+    return network
+
+
+def small_pictures() -> np.ndarray:
+    return pictures(FRAMES, np.repeat([0, 1, 2], 10), np.tile(np.arange(10), 3), name="MobileNetV2", size=32)
+
+
+def test_pictures_are_resized_and_preprocessed():
+    same = pictures(FRAMES, np.array([2, 0]), np.array([9, 0]), name="InceptionV3", size=40)
+    expected = applications.inception_v3.preprocess_input(FRAMES[[2, 0], [9, 0]].astype(np.float32))
+    np.testing.assert_array_equal(same, expected)
+    # Antialiased: half the size is near the mean of four pixels, as a single bilinear sample would not be.
+    half = pictures(FRAMES, np.array([1]), np.array([5]), name="MobileNetV2", size=20)[0, 2:-2, 2:-2]
+    blocks = FRAMES[1, 5].reshape(20, 2, 20, 2, 3).mean(axis=(1, 3))[2:-2, 2:-2] / 127.5 - 1
+    assert np.corrcoef(half.ravel(), blocks.ravel())[0, 1] > 0.9 and half.std() < 1.1 * blocks.std()
+
+
+@pytest.mark.parametrize(("top", "file"), [(False, "a.weights.h5"), (True, "b.h5")])
+@pytest.mark.filterwarnings("ignore:You are saving")
+def test_weights_saved_by_plain_keras_give_its_embeddings(top, file):
+    network = plain(top=top)
+    network.save_weights(file) if file.endswith(".weights.h5") else network.save(file)
+    inputs = small_pictures()
+    pooled = keras.Model(network.input, network.layers[-2 if top else -1].output)
+    expected = np.asarray(pooled(inputs, training=False))
+    found = np.asarray(extractor("MobileNetV2", 32, True, file)(inputs, training=False))
+    assert expected.std(axis=0).max() > 0.01
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_of_weights_is_searched_by_name():
+    plain().save_weights("mobilenet_v2_mine.weights.h5")
+    assert extractor("MobileNetV2", 32, True, ".").output_shape == (None, 1280)
+    with pytest.raises(InputError, match="holds no weights of Xception"):
+        extractor("Xception", 71, True, ".")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file of weights"),
+        (b"no HDF5", "not the weights of MobileNetV2"),
+        ("other", "not the weights of"),
+    ],
+)
+def test_other_weights_are_refused_in_one_line(content, message):
+    path = Path("x.weights.h5")
+    if content == "other":
+        mlp(8, 10, [4], 0.0).save_weights(path)
+    elif content:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        extractor("MobileNetV2", 32, True, str(path))
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("VGG19", 200, True), "VGG19: size 200, but pretrained VGG19 .fc2. exists at 224 only"),
+        (("MobileNetV2", 32, False, "x.h5"), "pretrained is false"),
+        (("VGG20", 224, False), "is not one of Xception"),
+        (("InceptionV3", 32, False), "InceptionV3 at 32 pixels"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        extractor(*arguments)
+
+
+def test_without_network_the_missing_file_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(applications.mobilenet_v2, "BASE_WEIGHT_PATH", "http://127.0.0.1:9/", raising=False)
+    monkeypatch.setattr(sys.modules[applications.MobileNetV2.__module__], "BASE_WEIGHT_PATH", "http://127.0.0.1:9/")
+    with pytest.raises(InputError, match=r"(?s)mobilenet_v2_weights.*\.h5.*~/\.keras/models"):
+        extractor("MobileNetV2", 96, True)
+
+
+def test_every_layer_of_a_classifier_trains():
+    network = classifier("MobileNetV2", 32, False, 10)
+    assert network.output_shape == (None, 10) and all(layer.trainable for layer in network.layers)
+    assert set(MODULES) == {
+        "Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge",
+    }  # fmt: skip
+
+
+def test_forward_fills_the_last_batch_and_drops_the_filling():
+    network = mlp(6, 3, [5], 0.0)
+    inputs = np.random.default_rng(0).standard_normal((BATCH + 3, 6)).astype(np.float32)
+    np.testing.assert_allclose(forward(network, inputs), network(inputs), rtol=1e-6, atol=1e-7)
+
+
+def test_agreement_is_that_of_the_worst_row():
+    exact = np.random.default_rng(0).standard_normal((5, 100))
+    assert agree(exact * 2, exact)
+    worse = exact.copy()
+    worse[3, :5] += 1
+    assert not agree(worse, exact)
+
+
+def test_mlp_is_table_2():
+    network = mlp(2048, 10, WIDTHS, 0.4)
+    kinds = [type(layer) for layer in network.layers[1:]]
+    assert kinds == 3 * [layers.Dense, layers.Dropout] + [layers.Dense]
+    assert [layer.units for layer in network.layers[1::2]] == [8192, 8192, 1024, 10]
+    assert [layer.rate for layer in network.layers[2::2]] == [0.4] * 3
+    assert [layer.activation.__name__ for layer in network.layers[1::2]] == ["relu"] * 3 + ["softmax"]
+
+
+def embed(*options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, ROOT / "stages/embed_visual.py", "media.csv", "frames.npy", "out.npy", *options]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_embeddings_of_clips_with_and_without_pictures():
+    np.save("frames.npy", FRAMES)
+    pd.DataFrame({"clip": list("abc"), "audio": "", "video": ["a.mp4", "", "c.mp4"]}).to_csv("media.csv", index=False)
+    network = plain()
+    network.save_weights("w.weights.h5")
+    result = embed("--network", "MobileNetV2", "--size", "32", "--weights", "w.weights.h5", "--precision", "float32")
+    assert result.returncode == 0, result.stderr
+    rows = np.load("out.npy")
+    assert rows.shape == (3, 10, 1280) and rows.dtype == np.float32 and not rows[1].any()
+    expected = np.asarray(network(small_pictures(), training=False)).reshape(3, 10, 1280)
+    assert np.linalg.norm(rows[[0, 2]] - expected[[0, 2]]) < 1e-4 * np.linalg.norm(expected)
+
+    untrained = ["--network", "MobileNetV2", "--size", "32", "--no-pretrained"]
+    result = embed(*untrained)
+    assert result.returncode == 0, result.stderr
+    assert np.load("out.npy")[0].std(axis=0).max() > 0.05  # with the initial averages of batch norm 1e-12
+    pd.DataFrame({"clip": list("abc"), "audio": "x.wav", "video": ""}).to_csv("media.csv", index=False)
+    result = embed(*untrained)
+    assert result.returncode == 1 and "no clip has a video" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("precision", "noisy", "expected"),
+    [
+        ("float32", False, "float32"),
+        ("bfloat16", True, "bfloat16"),
+        ("auto", False, "bfloat16"),
+        ("auto", True, "float32"),
+    ],
+)
+def test_bfloat16_is_taken_where_it_is_faster_and_as_good(monkeypatch, precision, noisy, expected):
+    def small(name, size, pretrained, weights="none"):
+        x = inputs = keras.Input((size, size, 3))
+        x = layers.Conv2D(8, 3)(x)
+        if noisy:  # the small difference of two large numbers
+            x = x * 1e4 + layers.Conv2D(8, 3)(inputs) - x * 1e4
+        return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+
+    np.save("frames.npy", FRAMES)
+    monkeypatch.setattr(visual_embedding, "extractor", small)
+    monkeypatch.setattr(visual_embedding, "policy", lambda name: "float32" if name == "float32" else "mixed_bfloat16")
+    try:
+        network = visual_embedding.embedder(
+            Path("frames.npy"), (0, 1, 2), "MobileNetV2", 40, True, "none", precision, noisy
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert network.layers[1].compute_dtype == expected
