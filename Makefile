@@ -19,7 +19,7 @@ side-by-side = dvc stage list --name-only | grep ^$(1)- | tac | \
 all: .venv/installed
 	@dvc repro --dry | grep 'up to date' || { \
 		echo "Running the pipeline (dvc repro), $(JOBS) networks at a time; what is up to date is skipped." && \
-		dvc repro frames $$(dvc stage list --name-only | grep ^spectrogram@) && \
+		dvc repro frames $$(dvc stage list --name-only | grep ^spectrogram) && \
 		$(call side-by-side,train) && $(call side-by-side,predict) && \
 		dvc repro && dvc metrics show metrics/*/*.json && \
 		echo "Synthetic clips and networks that start untrained: these figures say nothing of real scenes."; }

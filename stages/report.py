@@ -53,7 +53,8 @@ def main(
     for path in missing:
         print(f"not run: {path}", file=sys.stderr)
     started = dict(_flag(entry) for entry in pretrained)
-    detection, over_seeds = pd.read_csv(early_detect), pd.read_csv(seeds)
+    detection = _read_table(early_detect, ["framework", "seconds", "accuracy", "log_loss"])
+    over_seeds = _read_table(seeds, ["framework", "seed", "accuracy"])
 
     class_table = by_classes(results)
     tables = {
@@ -83,6 +84,16 @@ def main(
         temporary.write_text(text)
 
 
+def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path)
+    except ValueError as error:
+        raise InputError(f"{path}: not a table ({error})") from error
+    if list(table.columns) != columns:
+        raise InputError(f"{path}: the columns must be {', '.join(columns)}, found {', '.join(table.columns)}")
+    return table
+
+
 def _flag(entry: str) -> tuple[str, bool]:
     network, _, value = entry.partition("=")
     if value not in ("true", "false"):
@@ -92,7 +103,7 @@ def _flag(entry: str) -> tuple[str, bool]:
 
 def _figures(results: Results, detection: pd.DataFrame, class_table: pd.DataFrame, history: str) -> dict:
     names = results.classes["class"]
-    ran = {framework: clips for framework, clips in results.probabilities.items() if not np.isnan(clips).all()}
+    ran = results.probabilities
     confusions = {
         f"confusion_{ensemble}": figures.confusion_matrix(
             confusion(results.labels, ran[f"fuse/{ensemble}-prod"]) if f"fuse/{ensemble}-prod" in ran else None,

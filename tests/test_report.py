@@ -176,10 +176,29 @@ def test_a_wrong_file_ends_in_one_line():
     ("frameworks", "pretrained", "message"),
     [
         ([], ["VGG19=maybe"], "--pretrained VGG19=maybe: must be NETWORK=true or NETWORK=false"),
-        (["mine=visual_image/mine"], [], "mine: the predictions of its member visual_image/mine are not named"),
+        (["mine=visual_image/VGG19,mine"], [], "mine: the predictions of its member visual_image/mine are not named"),
     ],
 )
 def test_a_wrong_argument_is_refused(frameworks, pretrained, message):
     write_run({"audio_spectrogram/mel": 50.0}, 20, 5, {})
     with pytest.raises(InputError, match=message):
         here(*frameworks, pretrained=pretrained)
+
+
+def test_a_wrong_table_of_seeds_is_refused():
+    write_run({"audio_spectrogram/mel": 50.0}, 20, 5, {})
+    for content, message in (
+        ("", "not a table"),
+        ("seed\n1\n", "columns must be framework, seed, accuracy, found seed"),
+    ):
+        Path("metrics/seeds.csv").write_text(content)
+        with pytest.raises(InputError, match=f"metrics/seeds.csv: .*{message}"):
+            here()
+
+
+def test_a_run_without_sound_says_so():
+    write_run({"audio_spectrogram/mel": 50.0, "visual_image/InceptionV3": 60.0}, 20, 5, {})
+    made_up.write("predictions/audio_spectrogram/mel.npy", np.full((20, 10, 10), np.nan))
+    here()
+    rows = {row[0]: row[3] for row in tables(Path("metrics/README.md").read_text())["Audio (Table VI)"]}
+    assert rows["`mel`"] == "not run"

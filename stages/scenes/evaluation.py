@@ -35,7 +35,7 @@ def evaluate(
     averaged = clip_probabilities(probabilities) if probabilities.ndim == 3 else probabilities
     low, high = location_interval(right(actual, averaged), place(clips).to_numpy())
     figures = scores(actual, probabilities, classes["meta_class"].to_numpy())
-    write_json(metrics, {**figures, "accuracy_low": low, "accuracy_high": high})
+    write_json(metrics, {"accuracy": figures["accuracy"], "accuracy_low": low, "accuracy_high": high, **figures})
 
     scored = ~np.isnan(averaged).any(axis=1)
     names = classes["class"].to_numpy()

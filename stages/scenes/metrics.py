@@ -71,7 +71,7 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, meta_classes: np.ndarr
         `accuracy`, `macro_accuracy`, `log_loss`, `meta_accuracy` and `clips`, and of single seconds `second_accuracy`
         and `second_log_loss`. Fractions and nats; NaN where no clip was scored.
     """
-    scored = ~np.isnan(probabilities).reshape(len(labels), -1).any(axis=1)
+    scored = ~np.isnan(probabilities).any(axis=tuple(range(1, probabilities.ndim)))
     labels, probabilities = labels[scored], probabilities[scored]
     clips = probabilities if probabilities.ndim == 2 else clip_probabilities(probabilities)
     predicted = clips.argmax(axis=-1)

@@ -82,9 +82,9 @@ class Results:
         Raises
         ------
         NotRunError
-            If it was not run, or no clip has its modality.
+            If it was not run.
         """
-        if name not in self.right or self.right[name].isna().all():
+        if name not in self.right:
             raise NotRunError(name)
         return self.right[name].to_numpy()
 
@@ -94,9 +94,9 @@ class Results:
         Raises
         ------
         NotRunError
-            If it was not run, or no clip has its modality.
+            If it was not run.
         """
-        if name not in self.seconds or np.isnan(self.seconds[name]).all():
+        if name not in self.seconds:
             raise NotRunError(name)
         return self.seconds[name]
 
@@ -159,7 +159,7 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
     -------
     results : Results
     missing : list of Path
-        Files that do not exist: these frameworks were not run.
+        Files that do not exist or hold no prediction of an evaluate clip: these frameworks were not run.
 
     Raises
     ------
@@ -184,15 +184,14 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
         for ensemble in ensembles
         for rule in RULES
     }
-    missing = [path for path in (*files.values(), *fused_files.values()) if not path.exists()]
-    results = Results(
-        clips[clips["fold"] != "train"][chosen].reset_index(drop=True),
-        table,
-        {name: read_predictions(path, clips, table)[chosen] for name, path in files.items() if path.exists()},
-        {name: read_fused(path, clips, table)[chosen] for name, path in fused_files.items() if path.exists()},
-        ensembles,
+    seconds = {name: read_predictions(path, clips, table)[chosen] for name, path in files.items() if path.exists()}
+    fusions = {name: read_fused(path, clips, table)[chosen] for name, path in fused_files.items() if path.exists()}
+    seconds, fusions = (
+        {name: array for name, array in predictions.items() if not np.isnan(array).all()}
+        for predictions in (seconds, fusions)
     )
-    return results, missing
+    missing = [path for name, path in {**files, **fused_files}.items() if name not in {**seconds, **fusions}]
+    return Results(outside_train[chosen].reset_index(drop=True), table, seconds, fusions, ensembles), missing
 
 
 def with_families(members: list[str]) -> list[str]:

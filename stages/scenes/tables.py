@@ -94,11 +94,11 @@ def against_best_member(results: Results) -> pd.DataFrame:
     rows = []
     for framework in results.fused:
         ensemble, _, rule = framework.removeprefix("fuse/").rpartition("-")
-        try:
-            best = results.best([member for member in results.ensembles[ensemble] if member in results.seconds])
-            first, second = results.of(framework), results.of(best)
-        except (NotRunError, ValueError):
+        members = [member for member in results.ensembles[ensemble] if member in results.seconds]
+        if not members:
             continue
+        best = results.best(members)
+        first, second = results.of(framework), results.of(best)
         clips = int((~np.isnan(first - second)).sum())
         rows.append((ensemble, rule, best, clips, *results.difference(framework, best), *mcnemar(first, second)))
     columns = ["ensemble", "rule", "best_member", "clips", "difference", "low", "high",
@@ -108,7 +108,7 @@ def against_best_member(results: Results) -> pd.DataFrame:
 
 def by_classes(results: Results) -> pd.DataFrame:
     """`framework, class, clips, accuracy, accuracy_low, accuracy_high, log_loss` of every framework and class."""
-    tables = []
+    per_framework = []
     for framework, probabilities in results.probabilities.items():
         of_classes = by_class(results.labels, probabilities).rename(columns={"units": "clips"})
         right = results.right[framework].to_numpy()
@@ -117,9 +117,9 @@ def by_classes(results: Results) -> pd.DataFrame:
             for number in range(len(results.classes))
         ]
         of_classes[["accuracy_low", "accuracy_high"]] = intervals
-        tables.append(of_classes.assign(framework=framework, **{"class": results.classes["class"].to_numpy()}))
+        per_framework.append(of_classes.assign(framework=framework, **{"class": results.classes["class"].to_numpy()}))
     columns = ["framework", "class", "clips", "accuracy", "accuracy_low", "accuracy_high", "log_loss"]
-    return pd.concat(tables)[columns]
+    return pd.concat(per_framework)[columns]
 
 
 def by_place(results: Results, level: list[str]) -> pd.DataFrame:
