@@ -112,12 +112,9 @@ def _figures(results: Results, detection: pd.DataFrame, class_table: pd.DataFram
         )
         for ensemble, what in CONFUSIONS.items()
     }
+    of_clips = class_table[class_table["protocol"] == "clip"]
     bars = {
-        framework.removeprefix("fuse/"): class_table[class_table["framework"] == framework].rename(
-            columns={"accuracy_low": "low", "accuracy_high": "high"}
-        )
-        if framework in ran
-        else None
+        framework.removeprefix("fuse/"): of_clips[of_clips["framework"] == framework] if framework in ran else None
         for framework in BARS
     }
     bands = {}

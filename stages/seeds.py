@@ -15,7 +15,7 @@ def main(
     experiments: Annotated[Path, typer.Argument(help="output of dvc exp show --csv")],
     out: Annotated[Path, typer.Argument(help="output, columns framework,seed,accuracy")],
 ) -> None:
-    table = pd.read_csv(experiments)
+    table = pd.read_csv(experiments, na_values="!")  # what an experiment does not have
     if "seed" not in table:
         raise InputError(f"{experiments}: has no column seed; make it with dvc exp show --csv")
     accuracies = table.set_index("seed").filter(regex=r"^metrics/\w+/.*\.json:accuracy$")

@@ -67,7 +67,7 @@ def test_seeds_of_experiments():
         "metrics/fuse/all_models-prod.json:clips,seed\n"
         ",workspace,baseline,0.5,0.75,20,0\n"
         "main,abc,baseline,0.5,0.75,20,0\n"
-        "one,def,branch_base,0.25,,20,1\n"
+        "one,def,branch_base,0.25,!,20,1\n"
     )
     seeds.main(Path("experiments.csv"), Path("seeds.csv"))
     assert Path("seeds.csv").read_text().splitlines() == [

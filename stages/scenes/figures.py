@@ -38,7 +38,7 @@ MARKS = "osD^vPX"
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as SVG."""
     with writing(path) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None}, bbox_inches="tight")
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
 
 
 def confusion_matrix(counts: np.ndarray | None, classes: Sequence[str], title: str) -> Figure:
@@ -87,7 +87,7 @@ def class_bars(accuracies: dict[str, pd.DataFrame | None], classes: Sequence[str
     Parameters
     ----------
     accuracies : dict
-        Of each framework, a row a class with `accuracy`, `low` and `high`; None for what was not run.
+        Of each framework, a row a class with `accuracy`, `accuracy_low` and `accuracy_high`; None for what was not run.
     classes : sequence of str
         Their names.
     """
@@ -101,7 +101,7 @@ def class_bars(accuracies: dict[str, pd.DataFrame | None], classes: Sequence[str
             continue
         style = {"color": COLOURS[number], "edgecolor": "white", "hatch": ["", "////", "...."][number % 3]}
         axes.bar(at, table["accuracy"], width, label=framework, **style)
-        beyond = np.abs(table[["low", "high"]].to_numpy().T - table["accuracy"].to_numpy())
+        beyond = np.abs(table[["accuracy_low", "accuracy_high"]].to_numpy().T - table["accuracy"].to_numpy())
         axes.errorbar(at, table["accuracy"], beyond, fmt="none", ecolor="black", elinewidth=0.8, capsize=2)
     axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_ylim(0, 1.05)

@@ -4,6 +4,7 @@ A framework is named as its file under data/predictions: `audio_spectrogram/mel`
 under DCASE's one-second protocol is `audio_spectrogram/mel.strict`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scenes.dataset import labels, place, read_classes, read_split
+from scenes.dataset import SECONDS, labels, place, read_classes, read_split
 from scenes.errors import InputError
 from scenes.fusion import RULES, prod
 from scenes.metrics import clip_probabilities, right
@@ -99,6 +100,22 @@ class Results:
         if name not in self.seconds:
             raise NotRunError(name)
         return self.seconds[name]
+
+    def units(self) -> Iterator[tuple[str, str, np.ndarray, np.ndarray, np.ndarray]]:
+        """Every framework under either protocol.
+
+        Yields
+        ------
+        framework, protocol : str
+            The protocol is `clip` or `second`.
+        labels, places, probabilities : ndarray
+            `[units]`, `[units]` and `[units, classes]`.
+        """
+        for name, clips in self.probabilities.items():
+            yield name, "clip", self.labels, self.places, clips
+        labels, places = np.repeat(self.labels, SECONDS), np.repeat(self.places, SECONDS)
+        for name, seconds in self.seconds.items():
+            yield name, "second", labels, places, seconds.reshape(len(labels), -1)
 
     def seconds_right(self, seconds: np.ndarray) -> np.ndarray:
         """Which part of each clip's seconds is right, `[clips]`, from their probabilities `[clips, 10, classes]`."""

@@ -7,7 +7,7 @@ import pandas as pd
 
 from scenes.fusion import prod
 from scenes.markdown import NOT_RUN, name, nats, percent, table
-from scenes.metrics import brier, by_class, calibration_error, log_losses
+from scenes.metrics import brier, by_class, calibration_error, log_losses, right
 from scenes.published import BASELINE, Published
 from scenes.results import STRICT, NotRunError, Results
 from scenes.uncertainty import location_interval, mcnemar
@@ -107,19 +107,25 @@ def against_best_member(results: Results) -> pd.DataFrame:
 
 
 def by_classes(results: Results) -> pd.DataFrame:
-    """`framework, class, clips, accuracy, accuracy_low, accuracy_high, log_loss` of every framework and class."""
-    per_framework = []
-    for framework, probabilities in results.probabilities.items():
-        of_classes = by_class(results.labels, probabilities).rename(columns={"units": "clips"})
-        right = results.right[framework].to_numpy()
-        intervals = [
-            location_interval(right[results.labels == number], results.places[results.labels == number])
-            for number in range(len(results.classes))
+    """Figures of every framework and class, under both protocols.
+
+    Returns
+    -------
+    DataFrame
+        `framework, protocol, class, units, accuracy, accuracy_low, accuracy_high, log_loss`; the protocol is clip or
+        second, and `units` is how many of them were scored.
+    """
+    tables = []
+    for framework, protocol, labels, places, probabilities in results.units():
+        of_classes = by_class(labels, probabilities)
+        hits = right(labels, probabilities)
+        of_classes[["accuracy_low", "accuracy_high"]] = [
+            location_interval(hits[labels == number], places[labels == number]) for number in of_classes.index
         ]
-        of_classes[["accuracy_low", "accuracy_high"]] = intervals
-        per_framework.append(of_classes.assign(framework=framework, **{"class": results.classes["class"].to_numpy()}))
-    columns = ["framework", "class", "clips", "accuracy", "accuracy_low", "accuracy_high", "log_loss"]
-    return pd.concat(per_framework)[columns]
+        names = {"framework": framework, "protocol": protocol, "class": results.classes["class"].to_numpy()}
+        tables.append(of_classes.assign(**names))
+    columns = ["framework", "protocol", "class", "units", "accuracy", "accuracy_low", "accuracy_high", "log_loss"]
+    return pd.concat(tables)[columns]
 
 
 def by_place(results: Results, level: list[str]) -> pd.DataFrame:
@@ -171,13 +177,13 @@ def locations(results: Results, by_location: pd.DataFrame) -> str:
 
 
 def calibration(results: Results) -> pd.DataFrame:
-    """`framework, clips, calibration_error, brier` of every framework."""
+    """`framework, protocol, units, calibration_error, brier` of every framework; the protocol is clip or second."""
     rows = [
-        (framework, int((~np.isnan(clips).any(axis=1)).sum()), calibration_error(results.labels, clips),
-         brier(results.labels, clips))
-        for framework, clips in results.probabilities.items()
+        (framework, protocol, int((~np.isnan(probabilities).any(axis=1)).sum()),
+         calibration_error(labels, probabilities), brier(labels, probabilities))
+        for framework, protocol, labels, _, probabilities in results.units()
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["framework", "clips", "calibration_error", "brier"])
+    return pd.DataFrame(rows, columns=["framework", "protocol", "units", "calibration_error", "brier"])
 
 
 def missed(results: Results) -> pd.DataFrame:
