@@ -197,6 +197,12 @@ def test_a_wrong_table_of_seeds_is_refused():
             here()
 
 
+def test_a_run_without_predictions_is_refused():
+    write_run({}, 20, 5, {})
+    with pytest.raises(InputError, match="audio_spectrogram/mel.npy: no classifier has predictions"):
+        here()
+
+
 def test_a_run_without_sound_says_so():
     write_run({"audio_spectrogram/mel": 50.0, "visual_image/InceptionV3": 60.0}, 20, 5, {})
     made_up.write("predictions/audio_spectrogram/mel.npy", np.full((20, 10, 10), np.nan))

@@ -141,7 +141,7 @@ def early_detection(curves: pd.DataFrame, bands: dict[str, np.ndarray]) -> Figur
             mark = {"marker": MARKS[number], "markersize": 9 - 1.5 * number, "markerfacecolor": "white"}
             label = framework if len(curve) else f"{framework}: not run"
             axes.plot(curve["seconds"], curve["accuracy"], label=label, **mark, **line)
-            if framework in bands:
+            if framework in bands and len(curve):
                 low, high = bands[framework].T
                 axes.fill_between(curve["seconds"], low, high, alpha=0.12, color=line["color"], linewidth=0)
                 for edge in (low, high):

@@ -181,7 +181,7 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
     Raises
     ------
     InputError
-        If a file holds anything else, a member of an ensemble is not named, or there is no clip to score.
+        If a file holds anything else, a member of an ensemble is not named, or there is nothing to score.
     """
     clips, table = read_split(split), read_classes(classes)
     outside_train = clips[clips["fold"] != "train"]
@@ -207,6 +207,8 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
         {name: array for name, array in predictions.items() if not np.isnan(array).all()}
         for predictions in (seconds, fusions)
     )
+    if not seconds:
+        raise InputError(f"{paths[0] if paths else 'report'}: no classifier has predictions; run a predict stage first")
     missing = [path for name, path in {**files, **fused_files}.items() if name not in {**seconds, **fusions}]
     return Results(outside_train[chosen].reset_index(drop=True), table, seconds, fusions, ensembles), missing
 
