@@ -21,6 +21,7 @@ from scenes.mlp import WIDTHS as MLP_WIDTHS
 from scenes.mlp import mlp
 from scenes.outputs import write_array
 from scenes.patches import patches
+from scenes.strict import strict_patches
 from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
 
 
@@ -37,12 +38,17 @@ def audio_spectrogram(
     dropout: list[float] = DROPOUT,
     dense_dropout: float = 0.4,
     momentum: float = 0.9,
+    strict: Annotated[bool, typer.Option(help="of spectrograms that were made with --strict")] = False,
 ) -> None:
     """VGG14 on the patches of a spectrogram."""
     clips, table = read_split(split), read_classes(classes)
-    spectrograms = open_rows(spectrogram, clips)
-    network = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[2])
-    probabilities = _predict(network, model, partial(patches, spectrograms), clips, "audio")
+    outside_train = clips["fold"] != "train"
+    spectrograms = open_rows(spectrogram, clips[outside_train] if strict else clips)
+    network = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[-2])
+    load = partial(patches, spectrograms)
+    if strict:
+        load = partial(strict_patches, spectrograms, outside_train.cumsum().to_numpy() - 1)
+    probabilities = _predict(network, model, load, clips, "audio")
     write_array(predictions, probabilities)
     evaluate(clips, table, probabilities, confusion, metrics)
 

@@ -42,6 +42,19 @@ def test_spectrograms_of_clips_with_and_without_sound(tmp_path):
     assert [path.name for path in Path("out").iterdir()] == ["mel.npy"] and not list(Path(".resume").iterdir())
 
 
+def test_strict_spectrograms_hear_one_second_each_of_the_clips_not_in_train():
+    sound = noise().astype(np.float32)
+    write_wav(Path("a.wav"), sound)
+    rows = ["a,bus,x,1,train,a.wav,", "b,bus,x,2,evaluate,a.wav,", "c,bus,x,2,evaluate,,c.mp4"]
+    Path("split.csv").write_text("\n".join(["clip,scene,city,location,fold,audio,video", *rows]) + "\n")
+    result = run("spectrogram.py", "mel", "split.csv", "mel.strict.npy", "--strict")
+    assert result.returncode == 0, result.stderr
+    array = np.load("mel.strict.npy")
+    assert array.shape == (2, 10, 2, 128, 72) and array.dtype == np.float16 and not array[1].any()
+    second = read_audio("a.wav", 48_000)[:, 7 * 48_000 : 8 * 48_000]
+    np.testing.assert_array_equal(array[0, 7], mel(second, frames=72).astype(np.float16))
+
+
 def test_frames_of_clips_with_and_without_pictures():
     write_mp4(Path("a.mp4"))
     write_media(audio=["", ""], video=["", "a.mp4"])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scenes.errors import InputError
 from scenes.mixup import PARTS, check, mixup
 from scenes.patches import STARTS, patches
+from scenes.strict import strict_patches
 
 
 def test_ten_half_overlapping_patches():
@@ -30,6 +31,18 @@ def test_deltas_are_librosas_over_the_whole_spectrogram():
         start = STARTS[second]
         expected = np.concatenate([kind[..., start : start + 128] for kind in whole]).transpose(1, 2, 0)
         np.testing.assert_allclose(patch, expected, atol=1e-5)
+
+
+def test_strict_patches_have_the_deltas_of_their_second_and_are_wrapped():
+    spectrograms = np.random.default_rng(3).standard_normal((2, 10, 2, 128, 72)).astype(np.float16)
+    rows = np.array([-1, 0, 0, 1])  # the first and the third clip are in train, without a row of their own
+    cut = strict_patches(spectrograms, rows, np.array([3, 1]), np.array([4, 9]))
+    assert cut.shape == (2, 128, 128, 6) and cut.dtype == np.float32
+    for patch, second in zip(cut, (spectrograms[1, 4], spectrograms[0, 9]), strict=True):
+        second = second.astype(np.float32)
+        whole = [second, *(librosa.feature.delta(second, width=9, order=order) for order in (1, 2))]
+        expected = np.concatenate([np.concatenate([kind, kind[..., :56]], axis=-1) for kind in whole])
+        np.testing.assert_allclose(patch, expected.transpose(1, 2, 0), atol=1e-5)
 
 
 SAMPLES = np.random.default_rng(2).standard_normal((7, 4, 3)).astype(np.float32)

@@ -125,7 +125,9 @@ def test_fuse_writes_every_rule(ensemble):
     np.testing.assert_allclose(fused[-1], clips[0, -1], atol=1e-7)
     for rule in RULES:
         metrics = json.loads(Path(f"m-{rule}.json").read_text())
-        assert set(metrics) == {"accuracy", "macro_accuracy", "log_loss", "meta_accuracy", "clips"}
+        assert set(metrics) == {
+            "accuracy", "accuracy_low", "accuracy_high", "macro_accuracy", "log_loss", "meta_accuracy", "clips",
+        }  # fmt: skip
         confusion = pd.read_csv(f"c-{rule}.csv")
         assert len(confusion) == metrics["clips"] == 4
         assert metrics["accuracy"] == (confusion["actual"] == confusion["predicted"]).mean()

@@ -12,11 +12,14 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from scenes.results import with_families
+
 STAGES = {
     name: {**stage.pop("do", {}), **stage}
     for file in ("dvc.yaml", "data/demo/dvc.yaml")
     for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
 }
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 ENSEMBLES = {name.removeprefix("fuse-") for name in STAGES if name.startswith("fuse-")}
 
 
@@ -46,8 +49,11 @@ def test_a_stage_depends_on_its_script_and_every_module_it_imports(name):
 def test_every_file_of_a_stage_is_in_its_command(name):
     stage = STAGES[name]
     files = [path for kind in ("outs", "metrics", "plots") for path in stage.get(kind, [])]
+    # A stage that writes many files of a kind names them once: metrics/{figure}.svg.
+    kinds = "|".join(re.escape(word) for word in stage["cmd"].split() if "{figure}" in word or "{table}" in word)
+    pattern = re.sub(r"\\{(figure|table)\\}", r"\\w+", kinds)
     for path in (next(iter(file)) if isinstance(file, dict) else file for file in files):
-        assert re.sub(r"-(mean|prod|max)\.", "-{rule}.", path) in stage["cmd"], path
+        assert re.sub(r"-(mean|prod|max)\.", "-{rule}.", path) in stage["cmd"] or re.fullmatch(pattern, path), path
 
 
 @pytest.mark.parametrize("ensemble", sorted(ENSEMBLES))
@@ -55,6 +61,35 @@ def test_an_ensemble_depends_on_its_members(ensemble):
     stage = STAGES[f"fuse-{ensemble}"]
     named = [word for word in stage["cmd"].split() if word.endswith(".npy") and "{rule}" not in word]
     assert named == [path for path in stage["deps"] if path.endswith(".npy")] and len(set(named)) == len(named)
+
+
+def outputs(stage: dict) -> set[str]:
+    """A stage's cached outputs, those of all members of a group."""
+    group = stage.get("foreach", "")
+    members = PARAMS
+    for key in group.removeprefix("${").removesuffix("}").split(".") if group else []:
+        members = members[key]
+    return {path.replace("${key}", key) for path in stage.get("outs", []) if isinstance(path, str)
+            for key in (members if group else [""])}  # fmt: skip
+
+
+def test_the_report_covers_every_classifier_and_ensemble():
+    made = {path for stage in STAGES.values() for path in outputs(stage)}
+    wanted = {path for path in made if path.startswith(("data/predictions/", "data/history/"))}
+    report = STAGES["report"]
+    assert {path for path in report["deps"] if path.startswith(("data/predictions/", "data/history/"))} == wanted
+    named = [word for word in report["cmd"].split() if word.endswith(".npy") and "{" not in word]
+    assert set(named) == {path for path in wanted if path.endswith(".npy") and "/fuse/" not in path}
+    members = dict(re.findall(r"(\w+)=(\w+/\S+)", report["cmd"]))
+    assert set(members) == ENSEMBLES
+    for ensemble, names in members.items():
+        files = [path for path in STAGES[f"fuse-{ensemble}"]["deps"] if path.endswith(".npy")]
+        assert [f"data/predictions/{name}.npy" for name in with_families(names.split(","))] == files
+    # Networks that may start untrained are labelled so.
+    assert set(re.findall(r"--pretrained (\w+)=", report["cmd"])) == {
+        network for section in PARAMS.values() if isinstance(section, dict)
+        for network, values in section.items() if isinstance(values, dict) and "pretrained" in values
+    }  # fmt: skip
 
 
 def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members():
@@ -73,9 +108,9 @@ def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members()
 
 
 def test_uncached_outputs_are_metrics_of_cheap_stages_only():
-    cheap = {"split", "early-detect", *(name for name in STAGES if name.startswith(("predict-", "fuse-")))}
+    cheap = {"split", "early-detect", "report", *(name for name in STAGES if name.startswith(("predict-", "fuse-")))}
     for name, stage in STAGES.items():
-        assert all(isinstance(path, str) for path in stage.get("outs", [])), name
+        assert name == "report" or all(isinstance(path, str) for path in stage.get("outs", [])), name
         assert ("metrics" in stage or "plots" in stage) == (name in cheap), name
 
 

@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scenes.dataset import labels
-from scenes.metrics import clip_probabilities, scores
+from scenes.dataset import labels, place
+from scenes.metrics import clip_probabilities, right, scores
 from scenes.outputs import write_csv, write_json
+from scenes.uncertainty import location_interval
 
 
 def evaluate(
     split: pd.DataFrame, classes: pd.DataFrame, probabilities: np.ndarray, confusion: Path, metrics: Path
 ) -> None:
-    """Score the evaluate clips.
+    """Score the evaluate clips. A clip whose class is not known (an unlabelled set) is not scored.
 
     Parameters
     ----------
@@ -22,18 +23,21 @@ def evaluate(
     probabilities : ndarray
         `[clips not in train, seconds, classes]` or `[clips not in train, classes]`, NaN where there is no prediction.
     confusion : Path
-        Table `actual,predicted`, one row an evaluate clip that has a prediction.
+        Table `actual,predicted`, one row an evaluate clip that is scored.
     metrics : Path
-        The figures of `scenes.metrics.scores`.
+        The figures of `scenes.metrics.scores`, and `accuracy_low` and `accuracy_high`, the 95 % interval of the
+        accuracy over locations.
     """
     clips = split[split["fold"] != "train"]
-    chosen = (clips["fold"] == "evaluate").to_numpy()
-    actual, probabilities = labels(clips[chosen], classes), probabilities[chosen]
-    write_json(metrics, scores(actual, probabilities, classes["meta_class"].to_numpy()))
+    chosen = ((clips["fold"] == "evaluate") & clips["scene"].isin(classes["class"])).to_numpy()
+    clips, probabilities = clips[chosen], probabilities[chosen]
+    actual = labels(clips, classes)
+    averaged = clip_probabilities(probabilities) if probabilities.ndim == 3 else probabilities
+    low, high = location_interval(right(actual, averaged), place(clips).to_numpy())
+    figures = scores(actual, probabilities, classes["meta_class"].to_numpy())
+    write_json(metrics, {"accuracy": figures["accuracy"], "accuracy_low": low, "accuracy_high": high, **figures})
 
-    if probabilities.ndim == 3:
-        probabilities = clip_probabilities(probabilities)
-    scored = ~np.isnan(probabilities).any(axis=1)
+    scored = ~np.isnan(averaged).any(axis=1)
     names = classes["class"].to_numpy()
-    predicted = names[probabilities[scored].argmax(axis=1)]
+    predicted = names[averaged[scored].argmax(axis=1)]
     write_csv(confusion, pd.DataFrame({"actual": names[actual[scored]], "predicted": predicted}))

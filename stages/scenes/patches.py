@@ -14,16 +14,34 @@ _CONTEXT = WIDTH + DELTA_WIDTH - 1
 _CONTEXT_STARTS = np.clip(STARTS - DELTA_WIDTH // 2, 0, FRAMES - _CONTEXT)
 
 
+def delta_maps(frames: int) -> list[np.ndarray]:
+    """Linear maps from frames to themselves, to their deltas and to their delta-deltas, `[frames, frames]` each.
+
+    Deltas are Savitzky-Golay derivatives, so each is one matrix over all frames.
+    """
+    identity = np.eye(frames)
+    deltas = [savgol_filter(identity, DELTA_WIDTH, polyorder=n, deriv=n, axis=1, mode="interp") for n in (1, 2)]
+    return [identity, *deltas]
+
+
+def mapped(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Apply maps to frames: float32 `[n, channels, bins, f]` times `[f, 3 * 128]` or `[n, f, 3 * 128]`.
+
+    Returns
+    -------
+    ndarray
+        float32 `[n, bins, 128, 3 * channels]`, all channels, then their deltas, then their delta-deltas.
+    """
+    count, channels, bins, length = frames.shape
+    cut = np.matmul(frames.reshape(count, -1, length), maps).reshape(count, channels, bins, 3, WIDTH)
+    return np.ascontiguousarray(cut.transpose(0, 2, 4, 3, 1)).reshape(count, bins, WIDTH, 3 * channels)
+
+
 @cache
 def _operators() -> np.ndarray:
-    """Linear maps from the frames around each patch to the patch, its deltas and its delta-deltas, `[10, 136, 384]`.
-
-    Deltas are Savitzky-Golay derivatives, so each is one matrix over the 704 frames; a patch needs a block of it.
-    """
-    frames = np.eye(FRAMES)
-    deltas = [savgol_filter(frames, DELTA_WIDTH, polyorder=n, deriv=n, axis=1, mode="interp") for n in (1, 2)]
+    """Linear maps from the frames around each patch to the patch, its deltas and its delta-deltas, `[10, 136, 384]`."""
     blocks = [
-        [operator[context : context + _CONTEXT, start : start + WIDTH] for operator in (frames, *deltas)]
+        [full[context : context + _CONTEXT, start : start + WIDTH] for full in delta_maps(FRAMES)]
         for context, start in zip(_CONTEXT_STARTS, STARTS, strict=True)
     ]
     return np.concatenate(np.moveaxis(np.array(blocks, np.float32), 1, 0), axis=-1)
@@ -49,7 +67,4 @@ def patches(spectrograms: np.ndarray, clips: np.ndarray, seconds: np.ndarray) ->
     """
     context = np.lib.stride_tricks.sliding_window_view(spectrograms, _CONTEXT, axis=-1)
     around = context[clips, :, :, _CONTEXT_STARTS[seconds]].astype(np.float32)
-    count, channels, bins, _ = around.shape
-    cut = np.matmul(around.reshape(count, -1, _CONTEXT), _operators()[seconds])
-    cut = cut.reshape(count, channels, bins, 3, WIDTH)
-    return np.ascontiguousarray(cut.transpose(0, 2, 4, 3, 1)).reshape(count, bins, WIDTH, 3 * channels)
+    return mapped(around, _operators()[seconds])

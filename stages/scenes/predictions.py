@@ -1,4 +1,4 @@
-"""Reading a classifier's predictions."""
+"""Reading the predictions of classifiers and ensembles."""
 
 from pathlib import Path
 
@@ -17,11 +17,25 @@ def read_predictions(path: Path, split: pd.DataFrame, classes: pd.DataFrame) -> 
     InputError
         If the file holds anything else.
     """
+    return _read(path, (int((split["fold"] != "train").sum()), SECONDS, len(classes)), "predict")
+
+
+def read_fused(path: Path, split: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:
+    """Read float32 `[clips not in train, classes]`, NaN for a clip of which no member knows.
+
+    Raises
+    ------
+    InputError
+        If the file holds anything else.
+    """
+    return _read(path, (int((split["fold"] != "train").sum()), len(classes)), "fuse")
+
+
+def _read(path: Path, wanted: tuple[int, ...], stage: str) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except ValueError as error:
-        raise InputError(f"{path}: not a whole .npy array ({error}); run its predict stage again") from error
-    wanted = (int((split["fold"] != "train").sum()), SECONDS, len(classes))
+        raise InputError(f"{path}: not a whole .npy array ({error}); run its {stage} stage again") from error
     if array.shape != wanted:
-        raise InputError(f"{path}: shape {array.shape}, expected {wanted}; run its predict stage again")
+        raise InputError(f"{path}: shape {array.shape}, expected {wanted}; run its {stage} stage again")
     return array

@@ -1,0 +1,150 @@
+"""Report on a whole run: the paper's tables beside ours, its claims put to the test, and figures."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+
+from scenes import figures
+from scenes.cli import run
+from scenes.dataset import SECONDS
+from scenes.errors import InputError
+from scenes.metrics import calibration_error, confusion, reliability
+from scenes.outputs import write_csv, writing
+from scenes.page import page
+from scenes.results import NotRunError, Results, read_results
+from scenes.tables import against_best_member, by_classes, by_place, calibration, missed
+
+DEMO = Path("data/demo/clips/evaluation_setup")
+DATA_SETS = {
+    DEMO: "demo set (synthetic)",
+    Path("data/tau/clips/evaluation_setup"): "TAU Urban Audio-Visual Scenes 2021, fold 1",
+}
+CONFUSIONS = {"audio_best": "sound", "visual_images": "pictures", "all_models": "sound and pictures"}
+BARS = ["fuse/mel_inception-prod", "fuse/all_models-prod"]
+BANDS = ["mel_inception", "all_models"]
+RELIABILITY = ["audio_best-prod", "visual_images-prod", "mel_inception-prod",
+               "all_models-mean", "all_models-prod", "all_models-max"]  # fmt: skip
+FAMILIES = ["audio_spectrogram", "audio_embedding", "visual_image", "visual_embedding"]
+
+
+def main(
+    split: Path,
+    classes: Path,
+    early_detect: Annotated[Path, typer.Argument(help="curves of early detection")],
+    seeds: Annotated[Path, typer.Argument(help="framework,seed,accuracy of trainings with several seeds")],
+    out: Annotated[Path, typer.Argument(help="output .md")],
+    figure: Annotated[str, typer.Argument(help="output .svg, with {figure}")],
+    details: Annotated[str, typer.Argument(help="output .csv, with {table}")],
+    frameworks: Annotated[
+        list[str],
+        typer.Argument(help="predictions of a classifier (family/member.npy), or ENSEMBLE=family/member,member,..."),
+    ],
+    fused: Annotated[str, typer.Option(help="predictions of an ensemble, with {ensemble} and {rule}")],
+    history: Annotated[str, typer.Option(help="history of a classifier's training, with {classifier}")],
+    setup: Annotated[Path, typer.Option(help="folder of the data set's setup files: which data set it is")],
+    pretrained: Annotated[list[str], typer.Option(help="NETWORK=true, or NETWORK=false: it started untrained")] = (),
+) -> None:
+    results, missing = read_results(split, classes, frameworks, fused)
+    for path in missing:
+        print(f"not run: {path}", file=sys.stderr)
+    started = dict(_flag(entry) for entry in pretrained)
+    detection = _read_table(early_detect, ["framework", "seconds", "accuracy", "log_loss"])
+    over_seeds = _read_table(seeds, ["framework", "seed", "accuracy"])
+
+    class_table = by_classes(results)
+    tables = {
+        "by_class": class_table,
+        "by_city": by_place(results, ["city"]),
+        "by_location": by_place(results, ["city", "location"]),
+        "calibration": calibration(results),
+        "ensembles": against_best_member(results),
+        "missed": missed(results),
+    }
+    for name, table in tables.items():
+        write_csv(Path(details.format(table=name)), table)
+
+    for name, drawn in _figures(results, detection, class_table, history).items():
+        figures.save(drawn, Path(figure.format(figure=name)))
+
+    def show(name: str, description: str) -> str:
+        return f"![{description}]({os.path.relpath(figure.format(figure=name), out.parent)})"
+
+    def untrained(framework: str) -> bool:
+        ensemble = framework.removeprefix("fuse/").rpartition("-")[0]
+        members = results.ensembles[ensemble] if framework.startswith("fuse/") else [framework]
+        return not all(started.get(member.split("/")[1], True) for member in members)
+
+    text = page(results, detection, over_seeds, DATA_SETS.get(setup, str(setup)), setup == DEMO, untrained, show)
+    with writing(out) as temporary:
+        temporary.write_text(text)
+
+
+def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path)
+    except ValueError as error:
+        raise InputError(f"{path}: not a table ({error})") from error
+    if list(table.columns) != columns:
+        raise InputError(f"{path}: the columns must be {', '.join(columns)}, found {', '.join(table.columns)}")
+    return table
+
+
+def _flag(entry: str) -> tuple[str, bool]:
+    network, _, value = entry.partition("=")
+    if value not in ("true", "false"):
+        raise InputError(f"--pretrained {entry}: must be NETWORK=true or NETWORK=false")
+    return network, value == "true"
+
+
+def _figures(results: Results, detection: pd.DataFrame, class_table: pd.DataFrame, history: str) -> dict:
+    names = results.classes["class"]
+    ran = results.probabilities
+    confusions = {
+        f"confusion_{ensemble}": figures.confusion_matrix(
+            confusion(results.labels, ran[f"fuse/{ensemble}-prod"]) if f"fuse/{ensemble}-prod" in ran else None,
+            names,
+            f"{ensemble} (PROD): {what}, per cent",
+        )
+        for ensemble, what in CONFUSIONS.items()
+    }
+    of_clips = class_table[class_table["protocol"] == "clip"]
+    bars = {
+        framework.removeprefix("fuse/"): of_clips[of_clips["framework"] == framework] if framework in ran else None
+        for framework in BARS
+    }
+    bands = {}
+    for ensemble in BANDS:
+        try:
+            bands[ensemble] = np.array([results.early_interval(ensemble, heard + 1) for heard in range(SECONDS)])
+        except NotRunError:
+            continue
+    diagrams = {}
+    for framework in RELIABILITY:
+        clips = ran.get(f"fuse/{framework}")
+        error = "" if clips is None else f", error {100 * calibration_error(results.labels, clips):.1f} %"
+        diagrams[framework + error] = None if clips is None else reliability(results.labels, clips)
+    histories = {
+        family: {
+            classifier.split("/")[1]: pd.read_csv(history.format(classifier=classifier))
+            for classifier in results.classifiers
+            if classifier.startswith(f"{family}/") and Path(history.format(classifier=classifier)).exists()
+        }
+        for family in FAMILIES
+    }
+    return {
+        **confusions,
+        "classes": figures.class_bars(bars, names),
+        "early_detect": figures.early_detection(detection, bands),
+        "reliability": figures.reliability_diagrams(diagrams),
+        "agreement": figures.agreement(results.right[results.classifiers], results.clips["scene"], names),
+        "training": figures.training_curves(histories),
+    }
+
+
+if __name__ == "__main__":
+    run(main)

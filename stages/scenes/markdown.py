@@ -1,0 +1,37 @@
+"""Tables and figures in words, as Markdown that GitHub renders."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+NOT_RUN = "not run"
+
+
+def table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A table, every column aligned left: most cells are more than a number."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def percent(value: float, low: float = np.nan, high: float = np.nan, sign: str = "") -> str:
+    """A fraction in per cent, and its interval: `72.2 [70.1, 74.3]`. With sign `+`, a difference in points."""
+    if np.isnan(value):
+        return "no clips"
+    interval = "" if np.isnan(low) else f" [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+    return f"{100 * value:{sign}.1f}{interval}"
+
+
+def nats(value: float, low: float = np.nan, high: float = np.nan) -> str:
+    """A log loss and its interval: `0.658 [0.601, 0.722]`."""
+    if np.isnan(value):
+        return "no clips"
+    return f"{value:.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+
+
+def name(framework: str) -> str:
+    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict."""
+    family, _, member = framework.partition("/")
+    if family == "fuse":
+        ensemble, _, rule = member.rpartition("-")
+        return f"`{ensemble}` {rule.upper()}"
+    return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")

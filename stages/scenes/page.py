@@ -1,0 +1,227 @@
+"""The report's page: what was measured, on what, and what it means, as Markdown beside its figures."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from scenes import tables
+from scenes.claims import judged
+from scenes.dataset import SECONDS
+from scenes.markdown import NOT_RUN, name, nats, percent, table
+from scenes.metrics import macro_log_loss
+from scenes.published import ALL_MODELS_META_ACCURACY, AUDIO_VISUAL, LATER, TABLE_VI, TABLE_VII
+from scenes.results import NotRunError, Results
+
+SYNTHETIC = """\
+**The clips are synthetic: these figures show that the pipeline works. They say nothing about real scenes and are not
+results of the paper.**
+"""
+UNTRAINED = """\
+*untrained*: the network, or a member of the ensemble, started from random weights and not from those of ImageNet or
+AudioSet.
+"""
+
+
+def page(
+    results: Results,
+    detection: pd.DataFrame,
+    seeds: pd.DataFrame,
+    dataset: str,
+    synthetic: bool,
+    untrained: Callable[[str], bool],
+    figure: Callable[[str, str], str],
+) -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    results : Results
+    detection : DataFrame
+        metrics/early_detect.csv.
+    seeds : DataFrame
+        metrics/seeds.csv.
+    dataset : str
+        The data set's name.
+    synthetic : bool
+        Whether its clips are.
+    untrained : callable
+        Whether a framework started from random weights where the paper's did not.
+    figure : callable
+        From a figure's name and its description to the Markdown that shows it.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+
+    def mark(framework: str) -> str:
+        return " *untrained*" if untrained(framework) else ""
+
+    ours = f"ours, {dataset}"
+    published = {**TABLE_VI, **TABLE_VII, **AUDIO_VISUAL}
+    rest = tables.others(results, set(published))
+    rows = judged(results, detection)
+    verdicts = pd.Series([row[-1] for row in rows]).value_counts()
+    held, failed, absent = (verdicts.get(verdict, 0) for verdict in ("holds", "does not hold", NOT_RUN))
+    return f"""\
+# Report
+
+Data set: **{dataset}**. {len(results.clips)} evaluate clips of {SECONDS} s from {len(np.unique(results.places))}
+locations in {results.clips["city"].nunique()} cities, {len(results.classes)} classes; {len(results.classifiers)}
+classifiers and {len(results.ensembles)} ensembles.
+
+{SYNTHETIC if synthetic else ""}
+Accuracies are per cent of whole clips unless said otherwise, log losses nats, averaged over the classes. In brackets:
+the 95 % interval of a bootstrap that draws whole locations, 2,000 times; it has no width where no clip, or every clip,
+is right. *not run*: the prediction is not part of this run. The paper is
+[Pham et al. 2021](https://arxiv.org/abs/2106.06840), its figures those of fold 1 of TAU Urban Audio-Visual Scenes 2021.
+{UNTRAINED if any(map(untrained, results.right)) else ""}
+## The paper's claims
+
+Of {len(rows)} claims, {held} hold on the {dataset}, {failed} do not and {absent} need what was not run. Differences
+are in points, on the clips that both sides scored.
+
+{table(["claim, and when it holds", "paper", "here", "verdict"], rows)}
+
+## Audio (Table VI)
+
+{tables.beside_paper(results, TABLE_VI, ours, mark, seeds)}
+
+## Pictures (Table VII)
+
+{tables.beside_paper(results, TABLE_VII, ours, mark, seeds)}
+
+## Sound and pictures
+
+{tables.beside_paper(results, AUDIO_VISUAL, ours, mark, seeds)}
+
+Among the meta-classes, `all_models` PROD is right in {ALL_MODELS_META_ACCURACY} % in the paper and in
+{_meta_accuracy(results)} % here.
+
+Later systems on the same fold, as their authors report:
+
+{chr(10).join(f"- {system}" for system in LATER)}
+
+### Frameworks that the paper's tables do not have
+
+{tables.beside_paper(results, rest, ours, mark, seeds) if rest else "None."}
+
+## Single seconds: DCASE's protocol
+
+DCASE 2021 Task 1B scores each second without sight of its neighbours and ranks by the log loss. A patch of a
+spectrogram hears 1.858 s, so the spectrogram networks also have a strict row: the second's own samples, zero-padded.
+All other classifiers are strict as they are. An ensemble's row is the PROD fusion of its members' strict seconds.
+
+{tables.one_second(results, ours, mark)}
+
+## Does fusion help?
+
+Each fusion against the best of its members: the difference in points with its paired interval, the clips that only the
+one got right, and McNemar's exact test, which takes clips for independent and so errs towards finding a difference.
+
+{_fusion_table(tables.against_best_member(results))}
+
+## Which scenes are hard
+
+{figure("confusion_audio_best", "Confusion matrix of audio_best (the paper, Fig. 1)")}
+
+{figure("confusion_visual_images", "Confusion matrix of visual_images (the paper, Fig. 2)")}
+
+{figure("confusion_all_models", "Confusion matrix of all_models")}
+
+{figure("classes", "Accuracy of each class (the paper, Fig. 3), with 95 % intervals")}
+
+Every framework's accuracy and log loss by class, of clips and of single seconds: [by_class.csv](by_class.csv).
+
+## Early detection (Fig. 4)
+
+{figure("early_detect", "Accuracy after 1 to 10 seconds, with 95 % intervals of the audio-visual ensembles")}
+
+## Is a probability to be believed?
+
+{figure("reliability", "Reliability diagrams")}
+
+The expected calibration error is the mean gap between confidence and accuracy over 15 bins; the Brier score runs from 0
+to 2. Of every framework: [calibration.csv](calibration.csv).
+
+{_calibration_table(results)}
+
+## Elsewhere: cities and locations
+
+{tables.cities(results)}
+
+{tables.locations(results, tables.by_place(results, ["city", "location"]))}
+
+Of every framework: [by_city.csv](by_city.csv), [by_location.csv](by_location.csv).
+
+## What all classifiers miss
+
+{figure("agreement", "How many classifiers are right on a clip")}
+
+{_missed_text(results, tables.missed(results))}
+
+## Training
+
+{figure("training", "Accuracy by epoch")}
+
+Training batches are mixed up and augmented by dropout, so their accuracy is that of harder samples; validation clips
+come from locations held out of training, where there are any.
+"""
+
+
+def _meta_accuracy(results: Results) -> str:
+    try:
+        return percent(*tables.meta_accuracy(results, "fuse/all_models-prod"))
+    except NotRunError:
+        return NOT_RUN
+
+
+def _fusion_table(against: pd.DataFrame) -> str:
+    rows = [
+        [f"`{row.ensemble}` {row.rule.upper()}", name(row.best_member), percent(row.difference, row.low, row.high, "+"),
+         f"{row.only_ensemble} : {row.only_member}", f"{row.p_value:.3f}" if row.p_value >= 0.001 else "< 0.001"]
+        for row in against.itertuples()
+    ]  # fmt: skip
+    return table(["ensemble", "best member", "difference", "only ensemble : only member", "McNemar's p"], rows)
+
+
+def _calibration_table(results: Results) -> str:
+    figures = tables.calibration(results).query("protocol == 'clip'").set_index("framework")
+    rows = []
+    for framework in [*tables.MAIN, "fuse/all_models-mean", "fuse/all_models-max"]:
+        if framework not in figures.index:
+            rows.append([name(framework), NOT_RUN, "", ""])
+            continue
+        row = figures.loc[framework]
+        scored = ~np.isnan(results.of(framework))
+        loss = macro_log_loss(results.labels[scored], results.probabilities[framework][scored])
+        rows.append([name(framework), percent(row["calibration_error"]), f"{row['brier']:.3f}", nats(loss)])
+    return table(["framework", "calibration error", "Brier", "log loss"], rows)
+
+
+def _missed_text(results: Results, clips: pd.DataFrame) -> str:
+    right = results.right[results.classifiers]
+    # Of classifiers as good as these whose errors fell on different clips.
+    chance = (1 - right.mean()).prod() * len(right)
+    text = f"""\
+No classifier is right on {len(clips)} of {len(right)} clips; if their errors were independent, it would be
+{chance:.1f}. So at least one is right on {percent(1 - len(clips) / len(right))} % of the clips: no choice among these
+classifiers can do better. The clips that all miss: [missed.csv](missed.csv)."""
+    if clips.empty:
+        return text
+    places = clips.assign(place=clips["city"] + "-" + clips["location"]).groupby(["scene", "place"], sort=False)
+    worst = places.agg(clips=("clip", "count"), taken_for=("taken_for", lambda taken: taken.mode()[0]))
+    worst = worst.reset_index().sort_values("clips", ascending=False, kind="stable")
+    at = results.places
+    rows = [
+        [row.scene, row.place, f"{row.clips} of {((results.clips['scene'] == row.scene) & (at == row.place)).sum()}",
+         row.taken_for]
+        for row in worst.head(10).itertuples()
+    ]  # fmt: skip
+    return f"""{text}
+
+They lie at {len(worst)} locations; the ten with most of them:
+
+{table(["scene", "location", "clips", "mostly taken for"], rows)}"""

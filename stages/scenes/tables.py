@@ -1,0 +1,229 @@
+"""The tables of the report: each as a DataFrame of numbers for a CSV file, or as Markdown for the page."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from scenes.fusion import prod
+from scenes.markdown import NOT_RUN, name, nats, percent, table
+from scenes.metrics import brier, by_class, calibration_error, log_losses, right
+from scenes.published import BASELINE, Published
+from scenes.results import STRICT, NotRunError, Results
+from scenes.uncertainty import location_interval, mcnemar
+
+# An ensemble's fusion where one stands for it, as in the paper.
+MAIN = ["fuse/audio_best-prod", "fuse/visual_images-prod", "fuse/mel_inception-prod", "fuse/all_models-prod"]
+
+
+def beside_paper(
+    results: Results, published: dict[str, Published], ours: str, mark: Callable[[str], str], seeds: pd.DataFrame
+) -> str:
+    """Accuracy of whole clips, the paper's beside ours.
+
+    Parameters
+    ----------
+    results : Results
+    published : dict
+        Of each framework, its name and figure in the paper.
+    ours : str
+        What our figures were measured on: the head of their column.
+    mark : callable
+        From a framework to a remark, which may be empty.
+    seeds : DataFrame
+        `framework, seed, accuracy` of trainings with several seeds; without rows there is no column for them.
+    """
+    header = ["framework", "in the paper", "paper", ours]
+    rows = []
+    for framework, paper in published.items():
+        cell = _run_or_not(lambda framework=framework: percent(*results.accuracy(framework)) + mark(framework))
+        rows.append([name(framework), paper.name, _published(paper.accuracy), cell])
+        if len(seeds):
+            accuracies = seeds.loc[seeds["framework"] == framework, "accuracy"]
+            rows[-1].append(_spread(accuracies))
+    return table([*header, *(["over seeds"] if len(seeds) else [])], rows)
+
+
+def others(results: Results, published: set[str]) -> dict[str, Published]:
+    """The frameworks that were run and that the paper's tables do not have."""
+    return {framework: Published("", np.nan) for framework in results.right if framework not in published}
+
+
+def meta_accuracy(results: Results, framework: str) -> tuple[float, float, float]:
+    """Accuracy among the meta-classes, the meta-class being that of the predicted class, and its interval."""
+    scored = ~np.isnan(results.of(framework))
+    meta = results.classes["meta_class"].to_numpy()
+    predicted = results.probabilities[framework].argmax(axis=1)
+    return results.mean(np.where(scored, meta[predicted] == meta[results.labels], np.nan))
+
+
+def one_second(results: Results, ours: str, mark: Callable[[str], str]) -> str:
+    """DCASE's protocol: accuracy and macro log loss of single seconds, the baseline's published figures among ours."""
+    rows = []
+    for framework, system in BASELINE.items():
+        cells = _run_or_not(lambda framework=framework: _second_cells(results, results.seconds_of(framework)), 2)
+        published = [_published(system.second_accuracy), f"{system.second_log_loss:.3f}"]
+        rows.append([system.name, *published, *cells, _published(system.accuracy)])
+    for framework, seconds in results.seconds.items():
+        if framework not in BASELINE:
+            accuracy, loss = _second_cells(results, seconds)
+            hears = " (hears 1.858 s)" if framework.startswith("audio_spectrogram/") and STRICT not in framework else ""
+            title = f"{framework.split('/')[0]} {name(framework)}{hears}"
+            rows.append([title, "", "", accuracy + mark(framework.removesuffix(STRICT)), loss, ""])
+    for ensemble in results.ensembles:
+
+        def fused(ensemble: str = ensemble) -> tuple[str, str]:
+            return _second_cells(results, prod(results.members_seconds(ensemble, strict=True)))
+
+        accuracy, loss = _run_or_not(fused, 2)
+        remark = "" if accuracy == NOT_RUN else mark(f"fuse/{ensemble}-prod")
+        rows.append([f"`{ensemble}` PROD of strict seconds", "", "", accuracy + remark, loss, ""])
+    header = ["system", "published", "log loss", ours, "log loss", "published, 10-s clips"]
+    return table(header, rows)
+
+
+def against_best_member(results: Results) -> pd.DataFrame:
+    """Each fusion against the best of its members, on the clips that both scored.
+
+    Returns
+    -------
+    DataFrame
+        `ensemble, rule, best_member, clips, difference, low, high, only_ensemble, only_member, p_value`: difference of
+        the accuracies with its paired interval over locations; the clips that only the one got right; McNemar.
+    """
+    rows = []
+    for framework in results.fused:
+        ensemble, _, rule = framework.removeprefix("fuse/").rpartition("-")
+        members = [member for member in results.ensembles[ensemble] if member in results.seconds]
+        if not members:
+            continue
+        best = results.best(members)
+        first, second = results.of(framework), results.of(best)
+        clips = int((~np.isnan(first - second)).sum())
+        rows.append((ensemble, rule, best, clips, *results.difference(framework, best), *mcnemar(first, second)))
+    columns = ["ensemble", "rule", "best_member", "clips", "difference", "low", "high",
+               "only_ensemble", "only_member", "p_value"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def by_classes(results: Results) -> pd.DataFrame:
+    """Figures of every framework and class, under both protocols.
+
+    Returns
+    -------
+    DataFrame
+        `framework, protocol, class, units, accuracy, accuracy_low, accuracy_high, log_loss`; the protocol is clip or
+        second, and `units` is how many of them were scored.
+    """
+    tables = []
+    for framework, protocol, labels, places, probabilities in results.units():
+        of_classes = by_class(labels, probabilities)
+        hits = right(labels, probabilities)
+        of_classes[["accuracy_low", "accuracy_high"]] = [
+            location_interval(hits[labels == number], places[labels == number]) for number in of_classes.index
+        ]
+        names = {"framework": framework, "protocol": protocol, "class": results.classes["class"].to_numpy()}
+        tables.append(of_classes.assign(**names))
+    columns = ["framework", "protocol", "class", "units", "accuracy", "accuracy_low", "accuracy_high", "log_loss"]
+    return pd.concat(tables)[columns]
+
+
+def by_place(results: Results, level: list[str]) -> pd.DataFrame:
+    """Accuracy of every framework at every city, or at every location.
+
+    Parameters
+    ----------
+    results : Results
+    level : list of str
+        Columns of split.csv: `["city"]`, or `["city", "location"]`.
+
+    Returns
+    -------
+    DataFrame
+        `framework`, the columns of `level`, `clips` (scored), `accuracy`.
+    """
+    long = results.right.reset_index(drop=True).join(results.clips[level])
+    long = long.melt(level, var_name="framework", value_name="accuracy").dropna()
+    grouped = long.groupby(["framework", *level], sort=False)["accuracy"]
+    return grouped.agg(clips="count", accuracy="mean").reset_index()
+
+
+def cities(results: Results) -> str:
+    """Accuracy of the main ensembles in each city."""
+    rows = []
+    for city in sorted(results.clips["city"].unique()):
+        here = (results.clips["city"] == city).to_numpy()
+        cells = [
+            _run_or_not(lambda framework=framework, here=here: percent(*results.mean(
+                np.where(here, results.of(framework), np.nan)))) for framework in MAIN
+        ]  # fmt: skip
+        rows.append([city, f"{len(np.unique(results.places[here]))}", f"{here.sum()}", *cells])
+    return table(["city", "locations", "clips", *map(name, MAIN)], rows)
+
+
+def locations(results: Results, by_location: pd.DataFrame) -> str:
+    """How the accuracy of the main ensembles varies over locations."""
+    rows = []
+    for framework in MAIN:
+        here = by_location[by_location["framework"] == framework].sort_values("accuracy", kind="stable")
+        if here.empty:
+            rows.append([name(framework), NOT_RUN, "", "", ""])
+            continue
+        quantiles = [percent(value) for value in np.quantile(here["accuracy"], [0, 0.1, 0.5])]
+        worst = here.iloc[0]
+        perfect = f"{(here['accuracy'] == 1).sum()} of {len(here)}"
+        rows.append([name(framework), f"{quantiles[0]} ({worst['city']}-{worst['location']})", *quantiles[1:], perfect])
+    return table(["framework", "worst location", "lowest tenth below", "median", "without an error"], rows)
+
+
+def calibration(results: Results) -> pd.DataFrame:
+    """`framework, protocol, units, calibration_error, brier` of every framework; the protocol is clip or second."""
+    rows = [
+        (framework, protocol, int((~np.isnan(probabilities).any(axis=1)).sum()),
+         calibration_error(labels, probabilities), brier(labels, probabilities))
+        for framework, protocol, labels, _, probabilities in results.units()
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["framework", "protocol", "units", "calibration_error", "brier"])
+
+
+def missed(results: Results) -> pd.DataFrame:
+    """The clips that no classifier gets right: `clip, scene, city, location, taken_for, classifiers`.
+
+    `taken_for` is what most of the classifiers, of which there are `classifiers`, took it for.
+    """
+    right = results.right[results.classifiers]
+    wrong = (right.sum(axis=1) == 0).to_numpy() & right.notna().any(axis=1).to_numpy()
+    predicted = np.stack([results.probabilities[framework][wrong].argmax(axis=1) for framework in results.classifiers])
+    scored = right[wrong].notna().to_numpy().T
+    votes = np.stack([(predicted == number) & scored for number in range(len(results.classes))]).sum(axis=1)
+    table = results.clips.loc[wrong, ["clip", "scene", "city", "location"]].reset_index(drop=True)
+    return table.assign(taken_for=results.classes["class"].to_numpy()[votes.argmax(axis=0)],
+                        classifiers=votes.max(axis=0))  # fmt: skip
+
+
+def _second_cells(results: Results, seconds: np.ndarray) -> tuple[str, str]:
+    count, per_clip, classes = seconds.shape
+    losses = log_losses(np.repeat(results.labels, per_clip), seconds.reshape(-1, classes)).reshape(count, per_clip)
+    losses = losses.mean(axis=1)
+    scored = ~np.isnan(losses)
+    loss = pd.Series(losses[scored]).groupby(results.labels[scored]).mean().mean()
+    interval = location_interval(losses, results.places, results.labels)
+    return percent(*results.mean(results.seconds_right(seconds))), nats(loss, *interval)
+
+
+def _run_or_not(cells: Callable, count: int = 1):
+    try:
+        return cells()
+    except NotRunError:
+        return NOT_RUN if count == 1 else (NOT_RUN,) * count
+
+
+def _published(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1f}"
+
+
+def _spread(accuracies: pd.Series) -> str:
+    if accuracies.empty:
+        return NOT_RUN
+    spread = f" ± {100 * accuracies.std():.1f}" if len(accuracies) > 1 else ""
+    return f"{100 * accuracies.mean():.1f}{spread} ({len(accuracies)})"

@@ -1,0 +1,79 @@
+"""From a list of unlabelled files to a submission; from DVC's experiments to the table of seeds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import seeds
+import submission
+from made_up import CLASSES, probabilities
+
+from scenes.dataset import read_classes, read_split
+from scenes.errors import InputError
+from scenes.evaluation import evaluate
+
+
+@pytest.fixture
+def unlabelled():
+    """A list of three one-second files, in folders of their own, and the classes."""
+    names = ["7", "3", "12"]
+    for folder, suffix in (("sound", "wav"), ("films", "mp4")):
+        Path(folder).mkdir()
+        for name in names:
+            (Path(folder) / f"{name}.{suffix}").touch()
+    rows = [f"audio/{name}.wav\tvideo/{name}.mp4" for name in names]
+    Path("evaluation.csv").write_text("\n".join(["filename_audio\tfilename_video", *rows]) + "\n")
+    pd.DataFrame(CLASSES.items(), columns=["class", "meta_class"]).to_csv("classes.csv", index=False)
+    submission.clips(Path("evaluation.csv"), Path("sound"), Path("films"), Path("split.csv"))
+
+
+def test_a_submission_has_dcases_columns(unlabelled):
+    fused = probabilities(np.array([4, 0, 9]), seed=0)
+    np.save("fused.npy", fused)
+    submission.write(Path("split.csv"), Path("classes.csv"), Path("fused.npy"), Path("submission.csv"))
+    table = pd.read_csv("submission.csv", sep="\t")
+    assert list(table.columns) == ["filename", "scene_label", *CLASSES]
+    assert list(table["filename"]) == ["7.wav", "3.wav", "12.wav"]
+    assert list(table["scene_label"]) == ["park", "airport", "tram"]
+    np.testing.assert_allclose(table[list(CLASSES)], fused, atol=1e-6)
+
+
+def test_unlabelled_clips_are_predicted_but_not_scored(unlabelled):
+    split, classes = read_split(Path("split.csv")), read_classes(Path("classes.csv"))
+    evaluate(split, classes, probabilities(np.arange(3), 0, (10,)), Path("confusion.csv"), Path("metrics.json"))
+    metrics = json.loads(Path("metrics.json").read_text())
+    assert metrics.pop("clips") == 0 and set(metrics.values()) == {None}
+    assert Path("confusion.csv").read_text() == "actual,predicted\n"
+
+
+def test_a_missing_file_or_prediction_is_named(unlabelled):
+    fused = probabilities(np.arange(3), seed=0)
+    fused[1] = np.nan
+    np.save("fused.npy", fused)
+    with pytest.raises(InputError, match="fused.npy: 1 clips without prediction, 3 first"):
+        submission.write(Path("split.csv"), Path("classes.csv"), Path("fused.npy"), Path("submission.csv"))
+    Path("films/3.mp4").unlink()
+    with pytest.raises(InputError, match="films/3.mp4: missing; evaluation.csv names it"):
+        submission.clips(Path("evaluation.csv"), Path("sound"), Path("films"), Path("split.csv"))
+    with pytest.raises(InputError, match="classes.csv: has no columns"):
+        submission.clips(Path("classes.csv"), Path("sound"), Path("films"), Path("split.csv"))
+
+
+def test_seeds_of_experiments():
+    Path("experiments.csv").write_text(
+        "Experiment,rev,typ,metrics/audio_spectrogram/mel.json:accuracy,metrics/fuse/all_models-prod.json:accuracy,"
+        "metrics/fuse/all_models-prod.json:clips,seed\n"
+        ",workspace,baseline,0.5,0.75,20,0\n"
+        "main,abc,baseline,0.5,0.75,20,0\n"
+        "one,def,branch_base,0.25,!,20,1\n"
+    )
+    seeds.main(Path("experiments.csv"), Path("seeds.csv"))
+    assert Path("seeds.csv").read_text().splitlines() == [
+        "framework,seed,accuracy", "audio_spectrogram/mel,0,0.5", "audio_spectrogram/mel,1,0.25",
+        "fuse/all_models-prod,0,0.75",
+    ]  # fmt: skip
+    Path("other.csv").write_text("Experiment,rev\n")
+    with pytest.raises(InputError, match="other.csv: has no column seed"):
+        seeds.main(Path("other.csv"), Path("seeds.csv"))
