@@ -79,7 +79,9 @@ def main(
         members = results.ensembles[ensemble] if framework.startswith("fuse/") else [framework]
         return not all(started.get(member.split("/")[1], True) for member in members)
 
-    text = page(results, detection, over_seeds, DATA_SETS.get(setup, str(setup)), setup == DEMO, untrained, show)
+    text = page(
+        results, tables, detection, over_seeds, DATA_SETS.get(setup, str(setup)), setup == DEMO, untrained, show
+    )
     with writing(out) as temporary:
         temporary.write_text(text)
 

@@ -25,6 +25,7 @@ AudioSet.
 
 def page(
     results: Results,
+    details: dict[str, pd.DataFrame],
     detection: pd.DataFrame,
     seeds: pd.DataFrame,
     dataset: str,
@@ -37,6 +38,8 @@ def page(
     Parameters
     ----------
     results : Results
+    details : dict
+        The tables by_location, calibration, ensembles and missed of `scenes.tables`.
     detection : DataFrame
         metrics/early_detect.csv.
     seeds : DataFrame
@@ -121,7 +124,7 @@ All other classifiers are strict as they are. An ensemble's row is the PROD fusi
 Each fusion against the best of its members: the difference in points with its paired interval, the clips that only the
 one got right, and McNemar's exact test, which takes clips for independent and so errs towards finding a difference.
 
-{_fusion_table(tables.against_best_member(results))}
+{_fusion_table(details["ensembles"])}
 
 ## Which scenes are hard
 
@@ -146,13 +149,13 @@ Every framework's accuracy and log loss by class, of clips and of single seconds
 The expected calibration error is the mean gap between confidence and accuracy over 15 bins; the Brier score runs from 0
 to 2. Of every framework: [calibration.csv](calibration.csv).
 
-{_calibration_table(results)}
+{_calibration_table(results, details["calibration"])}
 
 ## Elsewhere: cities and locations
 
 {tables.cities(results)}
 
-{tables.locations(results, tables.by_place(results, ["city", "location"]))}
+{tables.locations(details["by_location"])}
 
 Of every framework: [by_city.csv](by_city.csv), [by_location.csv](by_location.csv).
 
@@ -160,7 +163,7 @@ Of every framework: [by_city.csv](by_city.csv), [by_location.csv](by_location.cs
 
 {figure("agreement", "How many classifiers are right on a clip")}
 
-{_missed_text(results, tables.missed(results))}
+{_missed_text(results, details["missed"])}
 
 ## Training
 
@@ -187,8 +190,8 @@ def _fusion_table(against: pd.DataFrame) -> str:
     return table(["ensemble", "best member", "difference", "only ensemble : only member", "McNemar's p"], rows)
 
 
-def _calibration_table(results: Results) -> str:
-    figures = tables.calibration(results).query("protocol == 'clip'").set_index("framework")
+def _calibration_table(results: Results, errors: pd.DataFrame) -> str:
+    figures = errors.query("protocol == 'clip'").set_index("framework")
     rows = []
     for framework in [*tables.MAIN, "fuse/all_models-mean", "fuse/all_models-max"]:
         if framework not in figures.index:

@@ -161,7 +161,7 @@ def cities(results: Results) -> str:
     return table(["city", "locations", "clips", *map(name, MAIN)], rows)
 
 
-def locations(results: Results, by_location: pd.DataFrame) -> str:
+def locations(by_location: pd.DataFrame) -> str:
     """How the accuracy of the main ensembles varies over locations."""
     rows = []
     for framework in MAIN:
