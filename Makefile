@@ -14,7 +14,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # network keeps one core busy for a minute. JOBS=1 where they share one GPU.
 JOBS ?= 2
 classifiers = dvc stage list --name-only | grep -E '^predict-(audio|visual)' | tac | \
-	sed -E 's/predict-(.*)/train-\1 &/; s/train-(audio|visual)-embedding@(\w+)/embed-\1@\2 &/' | \
+	sed -E 's/predict-(.*)/train-\1 &/; s/train-(audio|visual)-embedding@(\w+)/embed-\1@\2 &/; \
+	s/.*-spectrogram@(\w+)/& predict-strict@\1/' | \
 	xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
 
 all: .venv/installed

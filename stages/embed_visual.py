@@ -15,7 +15,7 @@ from scenes.shards import map_clips
 from scenes.visual_embedding import embed, embedder
 
 # Clips of which one frame is looked at before the rest, evenly chosen.
-SAMPLE = 80
+SAMPLE = 40
 
 
 def main(

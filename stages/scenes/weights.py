@@ -1,0 +1,73 @@
+"""Published weights: downloaded once into a folder, whole or not at all, and held to their hash at every use."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import pooch
+import requests
+
+from scenes.errors import InputError
+
+FOLDER = Path("~/.cache/audio-visual-scenes")
+RETRIES = 2
+
+
+def fetch(url: str, path: Path, md5: str | None, megabytes: float) -> Path:
+    """Have a published file in place: download it unless it is there, and hold it to its hash.
+
+    Parameters
+    ----------
+    url : str
+        Where it is published.
+    path : Path
+        Where it belongs; `~` is the home folder. A file put there by hand is as good as a downloaded one.
+    md5 : str or None
+        Its MD5; None where none is published, as for `verify`.
+    megabytes : float
+        Its size, for telling the user.
+
+    Returns
+    -------
+    Path
+        `path`, without `~`.
+
+    Raises
+    ------
+    InputError
+        If it cannot be downloaded, or its hash is another.
+    """
+    path = path.expanduser()
+    if not path.exists():
+        by_hand = f"put it into {path.parent} by hand ({megabytes:,.1f} MB)"
+        # Under a temporary name until whole; connections that fail or break are tried again.
+        registry, urls = {path.name: md5 and f"md5:{md5}"}, {path.name: url}
+        files = pooch.create(path.parent, "", registry=registry, urls=urls, retry_if_failed=RETRIES)
+        try:
+            files.fetch(path.name, downloader=pooch.HTTPDownloader(progressbar=True, chunk_size=2**20))
+        except requests.RequestException as error:
+            reason = type(error).__name__ if error.response is None else f"HTTP status {error.response.status_code}"
+            raise InputError(f"{path.name}: cannot be downloaded from {url} ({reason}); {by_hand}") from error
+        except ValueError as error:
+            raise InputError(f"{path.name}: what came from {url} has not the MD5 {md5}; {by_hand}") from error
+    verify(path, md5)
+    return path
+
+
+def verify(path: Path, md5: str | None) -> None:
+    """Hold a file to its MD5; where none is published, to that of its first use, kept beside it in `<file>.md5`.
+
+    Raises
+    ------
+    InputError
+        If the hash is another.
+    """
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    record = path.with_name(f"{path.name}.md5")
+    if md5 is None and not record.exists():
+        record.write_text(f"{found}  {path.name}\n")
+        print(f"{path}: has no published MD5; {found} is recorded beside it and held to from now on", file=sys.stderr)
+    expected = md5 or record.read_text()[:32]
+    if found != expected:
+        raise InputError(f"{path}: MD5 is {found}, expected {expected}; remove it or put the published file there")
