@@ -22,7 +22,7 @@ from scenes.weights import FOLDER, fetch, verify
 NONE = Path("none")
 ZENODO = "https://zenodo.org/records/3987831/files"
 DATASET_RATE = 48_000  # read_audio warns of every other one
-ESTIMATION_CLIPS = 8  # for batch norm's statistics of an untrained network
+ESTIMATION_CLIPS = 4  # for batch norm's statistics of an untrained network
 
 
 def main(
