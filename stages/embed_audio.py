@@ -51,7 +51,7 @@ def main(
             url = f"{mirror}/{quote(published.file)}?download=1"
             checkpoint = fetch(url, weights_dir / published.file, published.md5, published.megabytes)
         elif verify_hash:
-            verify(weights, published.md5)
+            verify(weights, published.md5, "give the published file, or --no-verify-hash")
         inputs.append(checkpoint)
     elif weights == NONE:
         checkpoint = resume_folder(out, inputs) / "untrained.pth"  # removed once the array is whole
@@ -59,6 +59,7 @@ def main(
             panns.save(_untrained(network, seed, inputs, unit), checkpoint)
     else:
         raise InputError(f"--weights {weights}: an untrained network takes no weights; give --pretrained or none")
+    panns.embedder(network, checkpoint, layer, precision)  # a bad checkpoint fails here
     embed = partial(_embed, name=network, checkpoint=checkpoint, unit=unit, layer=layer, precision=precision)
     map_clips(_read, clips, (SECONDS, published.dimension), "float32", out, inputs, embed)
 

@@ -122,6 +122,8 @@ def test_finished_shards_survive_a_failure_unless_an_input_changed(monkeypatch, 
 
 
 def test_workers_give_the_same_as_one_process(monkeypatch):
+    monkeypatch.setenv("SCENES_WORKERS", "2")
+    monkeypatch.setattr(shards, "SHARD", 2)
     write_wav(Path("a.wav"), noise())
     for backend in ("loky", "sequential"):
         monkeypatch.setenv("SCENES_BACKEND", backend)

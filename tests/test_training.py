@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+from scenes import training
 from scenes.backend import keras
 from scenes.batch_norm import reestimate
 from scenes.batches import Batches, MixedBatches, ShuffledBatches
@@ -173,6 +174,7 @@ def test_without_validation_its_columns_stay_empty():
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(monkeypatch):
+    monkeypatch.setattr(training, "PAUSE", 0.0)
     run_training("whole", small_network(0.2))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(MixedBatches, "shuffle", interrupt_at(3, MixedBatches.shuffle))

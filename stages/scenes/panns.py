@@ -8,6 +8,7 @@ Sound is mono at 32 kHz, in [-1, 1]. Dropout and augmentation act in training on
 matrix products, the STFT by FFT, seconds in batches.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -15,13 +16,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from scenes.errors import InputError
 from scenes.outputs import writing
+
+# Threads that wait for one another soon sleep rather than spin: as fast alone, and beside another busy process, which
+# would keep them all waiting, several times as fast. GNU's OpenMP reads it when torch starts.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn.utils.fusion import fuse_conv_bn_eval  # noqa: E402
 
 RATE, WINDOW, HOP, MELS = 32_000, 1024, 320, 64
 CLASSES = 527  # of AudioSet

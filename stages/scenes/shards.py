@@ -18,6 +18,7 @@ from scenes.outputs import writing
 from scenes.resume import finish, resume_folder
 
 SHARD = 8
+SHARDS_A_WORKER = 8
 
 
 def map_clips(
@@ -32,8 +33,9 @@ def map_clips(
     """Write one row of the array `output` for every clip: `read(clip)`, or what `network` makes of it.
 
     Shards of clips go through joblib, whose backend and number of workers are those of the environment variables
-    `SCENES_BACKEND` (default loky) and `SCENES_WORKERS` (default all cores; one with a network, which uses all cores
-    or the GPU by itself). Finished shards survive a kill.
+    `SCENES_BACKEND` (default loky) and `SCENES_WORKERS` (default all cores, fewer for few clips, because starting a
+    worker takes as long as hundreds of clips; one with a network, which uses all cores or the GPU by itself). Finished
+    shards survive a kill.
 
     Parameters
     ----------
@@ -60,8 +62,9 @@ def map_clips(
     array = np.lib.format.open_memmap(partial, mode="r+")
     finished = {int(line) for line in done.read_text().split()}
     starts = [start for start in range(0, len(clips), SHARD) if start not in finished]
+    workers = 1 if network else max(1, min(joblib.cpu_count(), len(starts) // SHARDS_A_WORKER))
     results = joblib.Parallel(
-        n_jobs=int(os.environ.get("SCENES_WORKERS", "1" if network else "-1")),
+        n_jobs=int(os.environ.get("SCENES_WORKERS", workers)),
         backend=os.environ.get("SCENES_BACKEND", "loky"),
         return_as="generator_unordered",
     )(joblib.delayed(_shard)(read, network, start, clips[start : start + SHARD]) for start in starts)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from scenes.backend import keras
+from scenes.backend import keep_graphs_as_traced, keras
 from scenes.batch_norm import reestimate
 from scenes.batches import Batches, Load, MixedBatches, ShuffledBatches
 from scenes.dataset import labels
@@ -19,6 +19,10 @@ from scenes.optimizer import FlatAdam, flatten
 from scenes.outputs import write_csv, writing
 from scenes.resume import finish, resume_folder
 
+# A training of fewer steps is over before a better graph would pay.
+SHORT = 200
+# Seconds between two states on disk, at least.
+PAUSE = 30.0
 HISTORY_COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr", "seconds"]
 
 
@@ -96,6 +100,8 @@ def train(
         load, clips, targets, recipe.batch, recipe.seconds, recipe.seed, parts=recipe.mixup, alpha=recipe.mixup_alpha
     )
     validation = Batches(load, validation_clips, targets, BATCH) if len(validation_clips) else None
+    if recipe.epochs * len(batches) < SHORT:
+        keep_graphs_as_traced()
     folder = resume_folder(model, inputs)
     trainer = Trainer(network, FlatAdam(recipe.lr), recipe.l2)
     checkpoint = Checkpoint(folder)
@@ -149,13 +155,14 @@ class Trainer(keras.Model):
 class Checkpoint(keras.callbacks.Callback):
     """The state of a training on disk, whole at any moment, for going on after a kill.
 
-    Saved after an epoch, but only so often that saving takes a tenth of the time: NASNetLarge's state is 1 GB.
+    Saved after an epoch, but at most twice a minute, and so seldom that saving takes a tenth of the time: NASNetLarge's
+    state is 1 GB.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
-        self.saved = self.cost = 0.0
+        self.saved, self.cost = time.perf_counter(), 0.0
 
     def restore(self, trainer: keras.Model) -> int:
         """Load the last state, if there is one, and return the number of epochs that it has seen."""
@@ -167,7 +174,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs=None) -> None:
         start = time.perf_counter()
-        if start - self.saved < 9 * self.cost:
+        if start - self.saved < max(PAUSE, 9 * self.cost):
             return
         before = list(self.folder.glob("epoch-*.weights.h5"))
         with writing(self.folder / f"epoch-{epoch + 1:06}.weights.h5") as temporary:

@@ -54,8 +54,17 @@ def fetch(url: str, path: Path, md5: str | None, megabytes: float) -> Path:
     return path
 
 
-def verify(path: Path, md5: str | None) -> None:
+def verify(path: Path, md5: str | None, cure: str = "remove it or put the published file there") -> None:
     """Hold a file to its MD5; where none is published, to that of its first use, kept beside it in `<file>.md5`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    md5 : str or None
+        Its published MD5.
+    cure : str
+        What the user is told to do about another one.
 
     Raises
     ------
@@ -70,4 +79,4 @@ def verify(path: Path, md5: str | None) -> None:
         print(f"{path}: has no published MD5; {found} is recorded beside it and held to from now on", file=sys.stderr)
     expected = md5 or record.read_text()[:32]
     if found != expected:
-        raise InputError(f"{path}: MD5 is {found}, expected {expected}; remove it or put the published file there")
+        raise InputError(f"{path}: MD5 is {found}, expected {expected}; {cure}")
