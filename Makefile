@@ -19,7 +19,7 @@ classifiers = dvc stage list --name-only | grep -E '^predict-(audio|visual)' | t
 	xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
 
 all: .venv/installed
-	@dvc repro --dry | grep 'up to date' || { \
+	@dvc repro --dry 2>/dev/null | grep 'up to date' || { \
 		echo "Running the pipeline (dvc repro), $(JOBS) classifiers at a time; what is up to date is skipped." && \
 		dvc repro frames && $(classifiers) && dvc repro && dvc metrics show metrics/*/*.json && \
 		echo "Synthetic clips and networks that start untrained: these figures say nothing of real scenes."; }
