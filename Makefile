@@ -10,18 +10,21 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: all test lint predict dag clean
 
-# Classifiers are made side by side, JOBS at a time and the largest first, each from its features to its predictions: on
-# a processor, building the graph of a large network keeps one core busy for a minute. JOBS=1 where they share one GPU.
+# Classifiers are made side by side, JOBS at a time and the largest first, each from its features to its predictions, and
+# each on its share of the cores: on a processor, much of a small training is one thread's work. JOBS=1 on one GPU.
 JOBS ?= 2
+THREADS = $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + $(JOBS) - 1) / $(JOBS) )))
+side-by-side = OMP_NUM_THREADS=$(THREADS) xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
 classifiers = dvc stage list --name-only | grep -E '^predict-(audio|visual)' | tac | \
 	sed -E 's/predict-(.*)/train-\1 &/; s/train-(audio|visual)-embedding@(\w+)/embed-\1@\2 &/; \
-	s/.*-spectrogram@(\w+)/spectrogram@\1 spectrogram-strict@\1 & predict-strict@\1/' | \
-	xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
+	s/.*-spectrogram@(\w+)/spectrogram@\1 spectrogram-strict@\1 & predict-strict@\1/'
+ensembles = dvc stage list --name-only | grep -E '^(fuse|early)' | xargs -n 3
 
 all: .venv/installed
 	@dvc repro --dry 2>/dev/null | grep 'up to date' || { \
 		echo "Running the pipeline (dvc repro), $(JOBS) classifiers at a time; what is up to date is skipped." && \
-		dvc repro frames && $(classifiers) && dvc repro && dvc metrics show metrics/*/*.json && \
+		dvc repro frames && $(classifiers) | $(side-by-side) && $(ensembles) | $(side-by-side) && \
+		dvc repro && dvc metrics show metrics/*/*.json && \
 		echo "Synthetic clips and networks that start untrained: these figures say nothing of real scenes."; }
 
 test: .venv/installed

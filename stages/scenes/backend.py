@@ -3,13 +3,21 @@
 import os
 import sys
 
+BACKENDS = ("tensorflow", "torch", "jax")
+
 # TensorFlow leaves oneDNN off on processors without AVX-512, where it trains ResNet50 three times as fast all the same.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+if (_backend := os.environ.setdefault("KERAS_BACKEND", "tensorflow")) not in BACKENDS:
+    sys.exit(f"error: backend: {_backend!r} is not one of {', '.join(BACKENDS)}")
+
 # Keras imports these two wherever they are installed, for wrappers and plots: a quarter of a stage's start.
 _UNUSED = {"sklearn", "matplotlib"} - sys.modules.keys()
 sys.modules.update(dict.fromkeys(_UNUSED))
+# It also asks TensorFlow for what it may have as input: seconds for nothing, unless TensorFlow runs the networks.
+if _backend != "tensorflow":
+    sys.modules.setdefault("tensorflow", None)
 
 import keras  # noqa: E402
 

@@ -7,6 +7,11 @@ from scenes.backend import keras
 ops = keras.ops
 
 
+def adam(rate: float) -> keras.optimizers.Adam:
+    """Adam with the learning rate `rate`, in the form that suits the backend."""
+    return (FlatAdam if keras.backend.backend() == "tensorflow" else keras.optimizers.Adam)(rate)
+
+
 class FlatAdam(keras.optimizers.Adam):
     """Adam over all variables laid end to end in one vector: Keras' steps, to rounding, from a far smaller graph.
 

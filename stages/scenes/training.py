@@ -11,11 +11,11 @@ from tqdm import tqdm
 from scenes.backend import keep_graphs_as_traced, keras
 from scenes.batch_norm import reestimate
 from scenes.batches import Batches, Load, MixedBatches, ShuffledBatches
-from scenes.dataset import labels
+from scenes.dataset import SECONDS, labels
 from scenes.errors import InputError
 from scenes.inference import BATCH, predict
 from scenes.mixup import check
-from scenes.optimizer import FlatAdam, flatten
+from scenes.optimizer import adam, flatten
 from scenes.outputs import write_csv, writing
 from scenes.resume import finish, resume_folder
 
@@ -103,7 +103,7 @@ def train(
     if recipe.epochs * len(batches) < SHORT:
         keep_graphs_as_traced()
     folder = resume_folder(model, inputs)
-    trainer = Trainer(network, FlatAdam(recipe.lr), recipe.l2)
+    trainer = Trainer(network, adam(recipe.lr), recipe.l2)
     checkpoint = Checkpoint(folder)
     trainer.fit(
         batches,
@@ -117,7 +117,7 @@ def train(
         ],
     )
     if recipe.reestimate_batch_norm:
-        reestimate(network, ShuffledBatches(load, clips, targets, BATCH, recipe.seconds, recipe.seed))
+        reestimate(network, ShuffledBatches(load, clips, targets, BATCH, SECONDS, recipe.seed))
     write_csv(history, log.table())
     with writing(model) as temporary:
         network.save_weights(temporary)
