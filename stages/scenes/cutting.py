@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator
+from errno import ENOSPC
 from fractions import Fraction
 from itertools import groupby
-from operator import itemgetter
+from math import ceil
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -15,13 +17,23 @@ from av.video.reformatter import VideoReformatter
 from scenes.audio import has_sound, read_sound
 from scenes.dataset import SECONDS, SETUP_COLUMNS
 from scenes.errors import InputError
-from scenes.outputs import write_json
+from scenes.outputs import write_json, writing
 from scenes.recordings import Recording
 from scenes.video import check_whole
 
 TOLERANCE = Fraction(1, 10)  # seconds that a last clip may lack
 LONGER_SIDE = 1280  # pixels, as in TAU Urban Audio-Visual Scenes 2021; larger films are made smaller
+RATE = 30  # frames a second, for the encoder's rate control; each frame keeps its own time
 TIME_BASE = Fraction(1, 90_000)
+
+
+class Piece(NamedTuple):
+    """A frame that is on screen in a clip, from when until when, in seconds of the clip."""
+
+    clip: int
+    since: Fraction
+    until: Fraction
+    frame: av.VideoFrame
 
 
 def cut_recording(recording: Recording, folder: Path) -> list[dict[str, str]]:
@@ -98,7 +110,8 @@ def cut_sound(path: Path, clip: Callable[[int], Path], count: int | None) -> int
     pieces = [sound[:, index * SECONDS * rate : (index + 1) * SECONDS * rate] for index in range(whole)]
     pieces = [piece for index, piece in enumerate(pieces) if index == 0 or piece.shape[1] >= rate]
     for index, piece in enumerate(pieces):
-        soundfile.write(clip(index), piece.T, rate, subtype="PCM_24")
+        with writing(clip(index)) as temporary:
+            soundfile.write(temporary, piece.T, rate, subtype="PCM_24")
     return len(pieces)
 
 
@@ -130,14 +143,16 @@ def cut_pictures(path: Path, clip: Callable[[int], Path]) -> int:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             promised = stream.duration * stream.time_base if stream.duration else Fraction(0)
-            index, time = None, Fraction(0)
-            for index, shown in groupby(_in_clips(path, container, stream, promised), key=itemgetter(0)):
-                time = _encode(clip(index), shown)
+            index, end = None, Fraction(0)
+            for index, shown in groupby(_in_clips(path, container, stream, promised), key=lambda piece: piece.clip):
+                end = _encode(clip(index), shown)
     except av.FFmpegError as error:
+        if error.errno == ENOSPC:  # of the clip, not of the recording
+            raise
         raise InputError(f"{path}: empty, truncated or not a video ({error.strerror})") from error
     if index is None:
         raise InputError(f"{path}: holds no frame")
-    count = clips_in(max(index * SECONDS + time, promised))
+    count = clips_in(index * SECONDS + end)
     for extra in range(count, index + 1):
         clip(extra).unlink()
     return count
@@ -145,44 +160,55 @@ def cut_pictures(path: Path, clip: Callable[[int], Path]) -> int:
 
 def _in_clips(
     path: Path, container: av.container.InputContainer, stream: av.VideoStream, promised: Fraction
-) -> Iterator[tuple[int, Fraction, av.VideoFrame]]:
-    """Each frame with the number of its clip and its time there, in order; one on screen at a cut comes in both."""
+) -> Iterator[Piece]:
+    """What is on screen, in order; a frame that is on screen at a cut comes in both clips."""
     start = stream.start_time or 0
-    previous, since = None, Fraction(0)
+    previous, since, gap = None, Fraction(0), TOLERANCE
     for frame in container.decode(stream):
+        if frame.pts is None:
+            raise InputError(f"{path}: its pictures have no times; convert it, as by ffmpeg -i it new.mp4")
         time = max((frame.pts - start) * stream.time_base, Fraction(0))
         if previous is None:
             previous = frame
         elif time > since:
-            yield from _until(time, since, previous)
-            previous, since = frame, time
+            yield from _pieces(previous, since, time)
+            previous, since, gap = frame, time, time - since
     check_whole(path, since, promised)
     if previous is not None:
-        yield from _until(max(promised, since + Fraction(1, 100)), since, previous)
+        # The last frame stays on screen until the stream ends, or as long as the one before it.
+        yield from _pieces(previous, since, max(promised, since + gap))
 
 
-def _until(end: Fraction, since: Fraction, frame: av.VideoFrame) -> Iterator[tuple[int, Fraction, av.VideoFrame]]:
-    for index in range(int(since // SECONDS), int(-(-end // SECONDS))):
-        yield index, max(since - index * SECONDS, Fraction(0)), frame
+def _pieces(frame: av.VideoFrame, since: Fraction, until: Fraction) -> Iterator[Piece]:
+    for clip in range(int(since // SECONDS), ceil(until / SECONDS)):
+        begin = clip * SECONDS
+        yield Piece(clip, max(since - begin, Fraction(0)), min(until - begin, Fraction(SECONDS)), frame)
 
 
-def _encode(path: Path, shown: Iterator[tuple[int, Fraction, av.VideoFrame]]) -> Fraction:
-    """Write the film of a clip; returns the time of its last frame."""
+def _encode(path: Path, shown: Iterator[Piece]) -> Fraction:
+    """Write the film of a clip; returns when it ends."""
     reformatter = VideoReformatter()
     stream = None
+
+    def write(picture: np.ndarray, time: Fraction) -> None:
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame.pts, frame.time_base = int(time / TIME_BASE), TIME_BASE
+        container.mux(stream.encode(frame))
+
     with av.open(str(path), "w", container_options={"fflags": "bitexact"}) as container:
-        for _, time, frame in shown:
-            scale = min(1, LONGER_SIDE / max(frame.width, frame.height))
-            width, height = (max(2, int(scale * side) // 2 * 2) for side in (frame.width, frame.height))
-            picture = reformatter.reformat(frame, width=width, height=height, format="rgb24").to_ndarray()
-            picture = np.ascontiguousarray(np.rot90(picture, frame.rotation // 90))
+        for piece in shown:
+            sides = piece.frame.width, piece.frame.height
+            width, height = (max(2, int(side * min(1, LONGER_SIDE / max(sides))) // 2 * 2) for side in sides)
+            picture = reformatter.reformat(piece.frame, width=width, height=height, format="rgb24").to_ndarray()
+            picture = np.ascontiguousarray(np.rot90(picture, piece.frame.rotation // 90))
             if stream is None:
                 options = {"preset": "veryfast", "crf": "18", "threads": "1"}
-                stream = container.add_stream("libx264", rate=30, options=options, pix_fmt="yuv420p")
+                stream = container.add_stream("libx264", rate=RATE, options=options, pix_fmt="yuv420p")
                 stream.height, stream.width = picture.shape[:2]
                 stream.codec_context.time_base = TIME_BASE
-            upright = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            upright.pts, upright.time_base = int(time / TIME_BASE), TIME_BASE
-            container.mux(stream.encode(upright))
+            write(picture, piece.since)
+        # A picture that stands still is written again at its end: players and decoders know no end of a last frame.
+        if piece.until - Fraction(1, RATE) > piece.since:
+            write(picture, piece.until - Fraction(1, RATE))
         container.mux(stream.encode())
-    return time
+    return piece.until
