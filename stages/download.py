@@ -54,6 +54,8 @@ def main(
             path.unlink()
         return None
 
+    for kind in ("audio", "video"):  # the pipeline depends on both, a subset may have neither
+        (out / kind).mkdir(parents=True, exist_ok=True)
     size = sum(archive.bytes for archive in wanted)
     with (
         tqdm(total=size, initial=size - sum(missing), desc="download", unit="B", unit_scale=True) as bar,

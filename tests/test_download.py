@@ -166,6 +166,7 @@ def test_all_archives_are_unpacked_and_removed_and_a_second_run_asks_for_nothing
 def test_a_subset(server, subset, parts):
     run(server, subset=subset)
     assert tree() == expected(*parts)
+    assert (OUT / "audio").is_dir() and (OUT / "video").is_dir()
     run(server)
     assert tree() == expected() and set(server.requests.values()) == {1}
 
