@@ -301,6 +301,15 @@ def test_archives_may_be_kept_or_put_there_by_hand(server):
     assert tree() == expected() and not kept() and sum(server.requests.values()) == len(ARCHIVES) - 2
 
 
+def test_an_archive_put_there_by_hand_is_held_to_its_hash(server):
+    STORE.mkdir(parents=True)
+    name = f"{NAME}.meta.zip"
+    (STORE / name).write_bytes(packed({"meta.csv": b"other clips"}))
+    with pytest.raises(InputError, match=f"^tau/archives/{name}: MD5 is .*; remove it or put the published file there$"):
+        run(server)
+    assert tree() == expected(*(part for part in TREE if part != "meta")) and kept() == [name]
+
+
 def test_a_damaged_file_fetches_its_archive_again_and_no_other(server):
     run(server)
     changed, gone = OUT / "audio/airport-oslo-1-1.wav", OUT / "video/airport-oslo-2-2.mp4"
