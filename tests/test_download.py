@@ -305,7 +305,8 @@ def test_an_archive_put_there_by_hand_is_held_to_its_hash(server):
     STORE.mkdir(parents=True)
     name = f"{NAME}.meta.zip"
     (STORE / name).write_bytes(packed({"meta.csv": b"other clips"}))
-    with pytest.raises(InputError, match=f"^tau/archives/{name}: MD5 is .*; remove it or put the published file there$"):
+    message = f"^tau/archives/{name}: MD5 is .*; remove it or put the published file there$"
+    with pytest.raises(InputError, match=message):
         run(server)
     assert tree() == expected(*(part for part in TREE if part != "meta")) and kept() == [name]
 
