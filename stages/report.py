@@ -79,9 +79,9 @@ def main(
         members = results.ensembles[ensemble] if framework.startswith("fuse/") else [framework]
         return not all(started.get(member.split("/")[1], True) for member in members)
 
-    text = page(
-        results, tables, detection, over_seeds, DATA_SETS.get(setup, str(setup)), setup == DEMO, untrained, show
-    )
+    # A queued experiment names the folder by its absolute path.
+    data_set = next((name for folder, name in DATA_SETS.items() if setup.match(str(folder))), str(setup))
+    text = page(results, tables, detection, over_seeds, data_set, setup.match(str(DEMO)), untrained, show)
     with writing(out) as temporary:
         temporary.write_text(text)
 

@@ -63,7 +63,7 @@ def papers(tmp_path_factory):
     os.chdir(folder)
     write_run(PAPER, 3645, 126, CURVES)
     result = report("--pretrained", "VGG19=false", "--pretrained", "Xception=true",
-                    setup="data/tau/clips/evaluation_setup")  # fmt: skip
+                    setup="/absolute/data/tau/clips/evaluation_setup")  # fmt: skip
     os.chdir(before)
     assert result.returncode == 0, result.stderr
     return folder / "metrics"

@@ -12,6 +12,7 @@ import soxr
 from scenes.dataset import SECONDS
 from scenes.errors import InputError, MediaWarning
 
+SOUND_FILES = {".wav", ".flac"}
 # TAU clips have 479,999 to 480,001 samples: a hundredth of a second is not worth a warning.
 TOLERANCE = 0.01
 
@@ -39,14 +40,7 @@ def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
     InputError
         If the file is empty, truncated, unreadable, without sound, or holds samples that are not finite.
     """
-    path = Path(path)
-    if path.is_file() and path.stat().st_size == 0:
-        raise InputError(f"{path}: empty file; restore it, or take its clip out of the setup file")
-    sound, rate = _decode(path) if path.suffix.lower() == ".mp4" else _read_file(path)
-    if sound.shape[1] == 0:
-        raise InputError(f"{path}: holds no sound; restore it, or take its clip out of the setup file")
-    if not np.isfinite(sound).all():
-        raise InputError(f"{path}: holds samples that are not finite numbers; export it again")
+    sound, rate = read_sound(path)
     if len(sound) == 1:
         warnings.warn("mono sound, duplicated to two channels", MediaWarning, stacklevel=2)
         sound = np.repeat(sound, 2, axis=0)
@@ -60,6 +54,35 @@ def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
     if sound.shape[1] < wanted - TOLERANCE * sample_rate:
         warnings.warn(f"sound shorter than {SECONDS} s, repeated to fill them", MediaWarning, stacklevel=2)
     return np.ascontiguousarray(np.take(sound, range(wanted), axis=1, mode="wrap"), dtype=np.float32)
+
+
+def read_sound(path: Path | str) -> tuple[np.ndarray, int]:
+    """Read a file's sound as it is.
+
+    Parameters
+    ----------
+    path : Path or str
+        A wav or flac file, or a video file with sound.
+
+    Returns
+    -------
+    ndarray, int
+        Samples `[channels, samples]`, and how many a second.
+
+    Raises
+    ------
+    InputError
+        As for `read_audio`.
+    """
+    path = Path(path)
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{path}: empty file; restore it, or take its clip out of the setup file")
+    sound, rate = _read_file(path) if path.suffix.lower() in SOUND_FILES else _decode(path)
+    if sound.shape[1] == 0:
+        raise InputError(f"{path}: holds no sound; restore it, or take its clip out of the setup file")
+    if not np.isfinite(sound).all():
+        raise InputError(f"{path}: holds samples that are not finite numbers; export it again")
+    return sound, rate
 
 
 def has_sound(path: Path | str) -> bool:

@@ -100,7 +100,8 @@ def place(table: pd.DataFrame) -> pd.Series:
 def hold_out(table: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
     """Move `fraction` of each class's train locations, whole and at least one, to the validation fold.
 
-    A class with a single train location keeps it. `fraction` 0 leaves the table as it is (the paper's protocol).
+    A class with a single train location keeps it; a location of several classes is held out of all of them.
+    `fraction` 0 leaves the table as it is (the paper's protocol).
     """
     if not 0 <= fraction < 1:
         raise InputError(f"split.validation: {fraction} is not in [0, 1)")
@@ -110,7 +111,8 @@ def hold_out(table: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
     for _, clips in train.groupby("scene"):
         places = np.unique(place(clips))
         count = min(max(1, round(fraction * len(places))), len(places) - 1) if fraction else 0
-        held.update(generator.permutation(places)[:count])
+        # First those that are held out of another class already.
+        held.update(sorted(generator.permutation(places), key=lambda name: name not in held)[:count])
     validation = (table["fold"] == "train") & place(table).isin(held)
     return table.assign(fold=table["fold"].mask(validation, "validation"))
 

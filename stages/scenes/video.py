@@ -53,7 +53,7 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
                     break
             else:
                 promised = stream.duration * stream.time_base if stream.duration else Fraction(0)
-                _check_whole(path, time, promised)
+                check_whole(path, time, promised)
                 # The last frame stays on screen until the stream ends.
                 while previous is not None and len(shown) < SECONDS and times[len(shown)] < max(promised, time):
                     shown.append(_square(previous, size))
@@ -68,7 +68,8 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
     return np.stack([shown[second % len(shown)] for second in range(SECONDS)])
 
 
-def _check_whole(path: Path | str, last: Fraction, promised: Fraction) -> None:
+def check_whole(path: Path | str, last: Fraction, promised: Fraction) -> None:
+    """Hold the time of a film's last frame to the duration, in seconds, that its header promises (0: nothing)."""
     if last < Fraction(9, 10) * promised - 1:
         raise InputError(f"{path}: truncated, pictures end at {float(last):.1f} of {float(promised):.1f} s; restore it")
 

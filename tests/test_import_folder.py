@@ -1,0 +1,320 @@
+"""Somebody's own recordings: phone films, sound files and what else lies in a folder become a data set."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import unicodedata
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import import_folder
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from conftest import ROOT, noise, write_mp4, write_wav
+
+from scenes.audio import read_audio
+from scenes.cutting import cut_pictures, cut_sound
+from scenes.dataset import hold_out, parse_classes, place, read_setup
+from scenes.errors import InputError
+from scenes.recordings import find_recordings
+from scenes.video import read_frames
+
+SIZE = (64, 48)
+
+
+def write_film(
+    path: Path, times: list[float], size: tuple[int, int] = SIZE, rotation: int = 0, codec: str = "libx264"
+) -> Path:
+    """A film whose left half is white and whose right half is a grey of 20 times the second, of frames at any times."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    width, height = size
+    with av.open(str(path), "w") as container:
+        odd = width % 2 or height % 2
+        stream = container.add_stream(codec, rate=30, pix_fmt="yuv444p" if odd else "yuv420p")
+        stream.width, stream.height = size
+        stream.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for time in times:
+            picture = np.full((height, width, 3), min(20 * time, 255), np.uint8)
+            picture[:, : width // 2] = 255
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def steady(seconds: float, fps: int = 10) -> list[float]:
+    return [index / fps for index in range(round(seconds * fps))]
+
+
+def grey(frames: np.ndarray) -> np.ndarray:
+    return frames[:, :, 20:].mean(axis=(1, 2, 3))
+
+
+def film_clip(index: int) -> Path:
+    return Path(f"{index}.mp4")
+
+
+def touched(*names: str) -> None:
+    for name in names:
+        path = Path("mine") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def names(**options) -> list[str]:
+    return [recording.name for recording in find_recordings(Path("mine"), **{"each_alone": False, **options})[0]]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("bus/IMG_1234.MOV", "bus-none-IMG_1234-IMG_1234"),
+        ("bus/line 5-first ride.mp4", "bus-none-line_5-first_ride"),
+        ("bus/line5/IMG_1.mp4", "bus-none-line5-IMG_1"),
+        ("bus/oslo-line5-1.wav", "bus-oslo-line5-1"),
+        ("bus/oslo/line5/1.flac", "bus-oslo-line5-1"),
+        ("bus/oslo/line5-back-1.mkv", "bus-oslo-line5_back-1"),
+        ("bus/bus-oslo-1104-42.mp4", "bus-oslo-1104-42"),
+        ("night bus/Grønland-Ærø, 2.mp4", "night_bus-none-Grønland-Ærø_2"),
+        (f"bus/{unicodedata.normalize('NFD', 'Käthe')}-1.mp4", "bus-none-Käthe-1"),
+        ("bus/$(rm x);--1.mp4", "bus-rm_x-_-1"),
+    ],
+)
+def test_names_tell_the_place_and_are_safe(file, name):
+    touched(file)
+    assert names() == [name]
+    assert re.fullmatch(r"[\w-]+", name) and name.count("-") == 3
+
+
+def test_names_differ_in_more_than_case():
+    touched("bus/a-b c.mp4", "bus/a-B_c.mp4", "bus/a-b_c_2.mp4", "bus/lone 1.mp4", "bus/lone_1.wav")
+    assert sorted(names()) == [
+        "bus-none-a-B_c", "bus-none-a-b_c_2", "bus-none-a-b_c_2_2", "bus-none-lone_1-lone_1",
+        "bus-none-lone_1_2-lone_1_2",
+    ]  # fmt: skip
+
+
+def test_each_recording_may_be_a_place_of_its_own():
+    touched("bus/oslo/line5/1.mp4", "bus/oslo/line5/2.mp4")
+    assert names(each_alone=True) == ["bus-none-oslo_line5_1-oslo_line5_1", "bus-none-oslo_line5_2-oslo_line5_2"]
+
+
+def test_a_film_and_a_sound_file_of_one_name_are_one_recording():
+    touched("bus/a.mp4", "bus/a.wav", "bus/.a.mp4", "bus/.trash/b.mp4", "bus/a.txt", "c.mp4")
+    recordings, ignored = find_recordings(Path("mine"), each_alone=False)
+    assert [(r.video.name, r.audio.name) for r in recordings] == [("a.mp4", "a.wav")]
+    assert {path.name for path in ignored} == {"a.txt", "c.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["a.mp4"], "mine: has no subfolder, named as its class, with recordings"),
+        (["bus/a.mp4", "bus/a.mov"], "mine/bus/a.mp4: has the name of a.mov; rename one of them"),
+        (["my bus/a.mp4", "my_bus/b.mp4"], "mine/my_bus: would be named as 'my bus'; rename one of them"),
+    ],
+)
+def test_a_folder_that_is_not_clear_is_refused(files, message):
+    touched(*files)
+    with pytest.raises(InputError) as error:
+        names()
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clips"), [(0.3, 1), (9.9, 1), (10, 1), (19.8, 1), (19.9, 2), (20, 2), (25, 2), (30, 3)]
+)
+def test_a_long_film_gives_several_clips(seconds, clips):
+    assert cut_pictures(write_film(Path("long.mp4"), steady(seconds)), film_clip) == clips
+    assert {path.name for path in Path().glob("?.mp4")} == {f"{index}.mp4" for index in range(clips)}
+    for index in range(clips if seconds >= 9.8 else 0):
+        expected = np.minimum(20 * (10 * index + np.arange(10) + 0.5), 255)
+        np.testing.assert_allclose(grey(read_frames(film_clip(index), 32)), expected, atol=4)
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_rotated_phone_film_is_turned_upright(rotation):
+    film = write_film(Path("phone.mov"), steady(10), rotation=rotation)
+    with av.open(str(film)) as container:
+        assert next(container.decode(video=0)).rotation % 360 == rotation  # the film is what it is meant to be
+    cut_pictures(film, film_clip)
+    with av.open("0.mp4") as container:
+        frame = next(container.decode(video=0))
+        assert frame.rotation == 0
+        assert (frame.width, frame.height) == (SIZE if rotation == 180 else SIZE[::-1])
+    np.testing.assert_allclose(read_frames("0.mp4", 32), read_frames(film, 32), atol=30)
+    assert np.abs(read_frames("0.mp4", 32).astype(int) - read_frames(film, 32)).mean() < 3
+
+
+def test_frames_keep_their_times_where_the_rate_varies():
+    """Two frames a second, then twenty-five; and a picture that stands still over a cut."""
+    times = [*np.arange(0, 5, 0.5), *np.arange(5, 8, 0.04), 12.0, *np.arange(12.5, 20, 0.25)]
+    assert cut_pictures(write_film(Path("varies.mp4"), times), film_clip) == 2
+    for index in (0, 1):
+        middles = 10 * index + np.arange(10) + 0.5
+        shown = [max(time for time in times if time <= middle + 1e-6) for middle in middles]
+        expected = np.minimum(20 * np.array(shown), 255)
+        np.testing.assert_allclose(grey(read_frames(film_clip(index), 32)), expected, atol=4)
+
+
+@pytest.mark.parametrize(
+    ("size", "written"), [((63, 47), (62, 46)), ((1920, 1080), (1280, 720)), ((1080, 1920), (720, 1280))]
+)
+def test_odd_and_large_sizes(size, written):
+    cut_pictures(write_film(Path("a.mp4"), steady(1), size), film_clip)
+    with av.open("0.mp4") as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.pix_fmt) == (*written, "yuv420p")
+
+
+def test_matroska_without_a_length_of_its_stream():
+    assert cut_pictures(write_film(Path("a.mkv"), steady(21)), film_clip) == 2
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(48_000, 2), (44_100, 1), (96_000, 4)])
+@pytest.mark.parametrize("ending", ["wav", "flac"])
+def test_sound_keeps_its_rate_and_channels(ending, rate, channels):
+    sound = noise(25, channels, rate)
+    soundfile.write(f"long.{ending}", sound.T, rate, subtype="PCM_24")
+    assert cut_sound(Path(f"long.{ending}"), lambda index: Path(f"{index}.wav"), None) == 2
+    for index in (0, 1):
+        piece, found = soundfile.read(f"{index}.wav", always_2d=True)
+        assert found == rate and soundfile.info(f"{index}.wav").subtype == "PCM_24"
+        np.testing.assert_allclose(piece.T, sound[:, 10 * index * rate : 10 * (index + 1) * rate], atol=2**-22)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Two classes of three places each: films with and without sound, sound alone, and both."""
+    folder = tmp_path_factory.mktemp("recordings")
+    write_mp4(folder / "night bus/line 5-1.mp4", seconds=21, fps=4)
+    write_mp4(folder / "night bus/línea-1.mp4", seconds=5, fps=4)
+    write_mp4(folder / "night bus/silent.mp4", fps=4, sound=False)
+    write_wav(folder / "forêt/oslo/lake-1.wav", noise(12, channels=1, rate=44_100), 44_100)
+    write_film(folder / "forêt/hill.mov", steady(10, 4), rotation=90)
+    write_mp4(folder / "forêt/shore-1.mp4", fps=4, sound=False)
+    write_wav(folder / "forêt/shore-1.wav", noise(10))
+    return folder
+
+
+@pytest.fixture
+def mine(recordings, monkeypatch):
+    monkeypatch.setenv("SCENES_WORKERS", "1")
+    return shutil.copytree(recordings, Path("mine"))
+
+
+def run(folder: str = "mine", out: str = "set", **options) -> None:
+    import_folder.main(Path(folder), Path(out), **options)
+
+
+def test_a_folder_becomes_a_data_set(mine):
+    command = [sys.executable, ROOT / "stages/import_folder.py", "mine", "set"]
+    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "SCENES_WORKERS": "2"})
+    assert result.returncode == 0, result.stderr
+    table = read_setup(Path("set/evaluation_setup"), parse_classes(["night_bus:a", "forêt:b"])).set_index("clip")
+    assert {clip: (bool(row["audio"]), bool(row["video"])) for clip, row in table.iterrows()} == {
+        "night_bus-none-line_5-1_001": (True, True),
+        "night_bus-none-line_5-1_002": (True, True),
+        "night_bus-none-línea-1_001": (True, True),
+        "night_bus-none-silent-silent_001": (False, True),
+        "forêt-oslo-lake-1_001": (True, False),
+        "forêt-none-hill-hill_001": (False, True),
+        "forêt-none-shore-1_001": (True, True),
+    }
+    files = {str(path.relative_to("set")) for path in Path("set").rglob("*") if path.is_file()}
+    named = {f"{kind}/{name}" for kind in ("audio", "video") for name in table[kind] if name}
+    assert files == named | {"evaluation_setup/fold1_train.csv", "evaluation_setup/fold1_evaluate.csv"}
+    for scene in ("night_bus", "forêt"):
+        assert set(table.loc[table["scene"] == scene, "fold"]) == {"train", "evaluate"}
+    assert table.groupby(place(table))["fold"].nunique().max() == 1
+    with pytest.warns(match="mono|44100"):
+        assert read_audio("set/audio/forêt-oslo-lake-1_001.wav", 48_000).any()
+    frames = read_frames("set/video/night_bus-none-line_5-1_001.mp4", 32)
+    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), 20 * (np.arange(10) + 0.5), atol=4)
+    assert f"  setup: {Path('set/evaluation_setup').resolve()}\n" in result.stdout
+    assert "    - forêt:forêt\n    - night_bus:night_bus\n" in result.stdout
+    with pytest.raises(InputError, match="^set: is there already, and not empty"):
+        run()
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda whole: b"", "empty, truncated or not a video"),
+        (lambda whole: b"no film at all", "empty, truncated or not a video"),
+        (lambda whole: whole[: len(whole) // 2], "truncated"),
+    ],
+)
+def test_a_broken_film_is_named_in_one_line_or_skipped(monkeypatch, capsys, broken, message):
+    monkeypatch.setenv("SCENES_WORKERS", "1")
+    for take in (1, 2):
+        write_wav(Path(f"mine/bus/line{take}-1.wav"), noise(1))
+    film = Path("mine/bus/late show.mp4")
+    film.write_bytes(broken(write_mp4(Path("whole.mp4"), faststart=True).read_bytes()))
+    with pytest.raises(InputError, match=f"^{film}: .*{message}.*; or give --skip-broken$") as error:
+        run()
+    assert "\n" not in str(error.value) and not Path("set").exists()
+    run(skip_broken=True)
+    assert f"warning: left out: {film}: " in capsys.readouterr().err
+    assert len(list(Path("set/audio").iterdir())) == 2 and not list(Path("set/video").iterdir())
+    assert not list(Path().glob("unfinished*"))
+
+
+def test_an_interrupted_import_goes_on(mine):
+    """What is cut stays as it is; what was removed meanwhile leaves nothing."""
+    (mine / "night bus/z.mp4").touch()
+    with pytest.raises(InputError, match=r"z.mp4"):
+        run()
+    unfinished = Path("unfinished-set")
+    times = {path.name: path.stat().st_mtime_ns for path in unfinished.glob("*o/*")}
+    assert len(times) == 11
+    (mine / "night bus/z.mp4").unlink()
+    (mine / "forêt/hill.mov").unlink()
+    write_mp4(mine / "night bus/silent.mp4", seconds=2, sound=False)
+    run()
+    kept = {path.name: path.stat().st_mtime_ns for path in Path("set").glob("*o/*")}
+    assert set(times) - set(kept) == {"forêt-none-hill-hill_001.mp4"}
+    changed = {name for name, time in kept.items() if times[name] != time}
+    assert changed == {"night_bus-none-silent-silent_001.mp4"}
+    assert not unfinished.exists()
+
+
+def test_a_class_of_one_location_needs_another_split(monkeypatch):
+    monkeypatch.setenv("SCENES_WORKERS", "1")
+    for take in (1, 2, 3):
+        write_wav(Path(f"mine/bus/line5-{take}.wav"), noise(1, channels=1, rate=8000), 8000)
+    with pytest.raises(InputError) as error:
+        run()
+    assert str(error.value) == (
+        "mine: all of bus is of the locations none-line5, which are for train; "
+        "name more locations, or give --by recording or another --seed"
+    )
+    run(by="recording")
+    setup = [pd.read_csv(f"set/evaluation_setup/fold1_{fold}.csv", sep="\t") for fold in ("train", "evaluate")]
+    assert [len(rows) for rows in setup] == [2, 1]
+    run(out="all", evaluate=0.0)
+    assert len(pd.read_csv("all/evaluation_setup/fold1_train.csv", sep="\t")) == 3
+
+
+def test_the_data_set_does_not_land_in_the_folder():
+    touched("bus/a.mp4")
+    with pytest.raises(InputError, match="^mine/set: is inside mine; name a folder elsewhere$"):
+        run(out="mine/set")
+
+
+def test_the_rooms_of_one_flat_are_held_out_together():
+    """So that a location of several classes does not empty the train fold."""
+    rows = [(scene, "oslo", f"flat{flat}") for scene in ("bath", "hall", "kitchen") for flat in range(5)]
+    table = pd.DataFrame(rows, columns=["scene", "city", "location"]).assign(fold="train")
+    for seed in range(10):
+        held = hold_out(table, 0.4, seed)
+        assert (held["fold"] == "validation").sum() == 6
+        assert held.groupby("location")["fold"].nunique().max() == 1
