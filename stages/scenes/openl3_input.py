@@ -62,27 +62,31 @@ def spectrograms(windows: np.ndarray) -> np.ndarray:
     ndarray
         float32 `[T, 256, 199, 1]`, frequencies from low to high.
     """
-    frames = 1 + (WINDOW - 1) // HOP
-    padding = ((frames - 1) * HOP + FFT - WINDOW) // 2
-    padded = np.pad(windows, ((0, 0), (padding, padding)))
+    return np.stack([_spectrogram(window) for window in windows])[..., None]
+
+
+def _spectrogram(window: np.ndarray) -> np.ndarray:
     taper, mel = _filters()
-    slices = np.lib.stride_tricks.sliding_window_view(padded, FFT, axis=1)[:, ::HOP]
-    power = np.square(np.abs(scipy.fft.rfft(slices * taper, axis=-1)))
-    decibels = 10 * np.log10(np.maximum(np.sqrt(power @ mel.T), 1e-10))
-    below = np.maximum(decibels - decibels.max(axis=(1, 2), keepdims=True), -80)
-    return below.swapaxes(1, 2)[..., None].astype(np.float32)
+    frames = 1 + (WINDOW - 1) // HOP
+    padded = np.pad(window, ((frames - 1) * HOP + FFT - WINDOW) // 2)
+    slices = np.lib.stride_tricks.sliding_window_view(padded, FFT)[::HOP]
+    # In float64: the scale reaches down to 1e-8 of the maximum, where the rounding errors of float32 would be heard.
+    power = np.square(np.abs(scipy.fft.rfft(slices * taper)))
+    decibels = 10 * np.log10(np.maximum(np.sqrt(mel @ power.T), 1e-10))
+    return np.maximum(decibels - decibels.max(), -80).astype(np.float32)
 
 
 @cache
 def _filters() -> tuple[np.ndarray, np.ndarray]:
-    """Hann window `[2048]` and mel filters `[256, 1025]`, float32."""
+    """Hann window `[2048]` and mel filters `[256, 1025]`, float64."""
     import librosa  # takes seconds, and pictures do without
 
-    taper = librosa.filters.get_window("hann", FFT).astype(np.float32)
+    taper = librosa.filters.get_window("hann", FFT)
     with warnings.catch_warnings(
         action="ignore"
     ):  # the lowest filters lie between two bins and are empty, as published
-        return taper, librosa.filters.mel(sr=RATE, n_fft=FFT, n_mels=MELS, fmin=0, fmax=RATE / 2, htk=True)
+        mel = librosa.filters.mel(sr=RATE, n_fft=FFT, n_mels=MELS, fmin=0, fmax=RATE / 2, htk=True)
+    return taper, mel.astype(np.float64)
 
 
 def read_pictures(path: str | Path, windows: int) -> np.ndarray:
