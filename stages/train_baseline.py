@@ -59,7 +59,8 @@ def main(
     else:
         network = build(system, len(table))
         present = (own[columns(system)] != "").all(axis=1) & (own["fold"] == "train")
-        set_moments(network, *moments(embeddings, np.flatnonzero(present)))
+        if present.any():
+            set_moments(network, *moments(embeddings, np.flatnonzero(present)))
     frames = embeddings[0].shape[1]
     recipe = Recipe(epochs, batch, frames, lr, l2, ["original"], 1.0, False, seed, keep="best")
     train(network, loader(embeddings), own, table, columns(system), inputs, model, history, recipe, frames)

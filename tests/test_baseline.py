@@ -112,12 +112,12 @@ def data() -> pd.DataFrame:
     centres = np.random.default_rng(0).normal(0, 1, (2, len(CLASSES), 512))
     number = pd.Index(CLASSES).get_indexer(table["scene"])
     for modality, centre in zip(("audio", "visual"), centres, strict=True):
-        noise = np.random.default_rng(1).normal(0, 1, (len(table), FRAMES, 512))
+        noise = np.random.default_rng(1).normal(0, 3, (len(table), FRAMES, 512))
         np.save(f"{modality}.npy", (centre[number][:, None] + noise).astype(np.float32))
     return table
 
 
-def train(system: str, epochs: int = 6, seed: int = 0, split: str = "split.csv", **options) -> None:
+def train(system: str, epochs: int = 4, seed: int = 0, split: str = "split.csv", **options) -> None:
     train_baseline.main(
         system, Path(split), Path("classes.csv"), "{modality}.npy", "{modality}.weights.h5",
         Path(f"{system}.weights.h5"), Path(f"{system}.csv"),
@@ -165,14 +165,14 @@ def test_the_four_systems_learn_and_are_scored_as_published(data):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_the_epoch_of_lowest_validation_loss_is_kept(data, monkeypatch):
+def test_the_epoch_of_lowest_validation_loss_is_kept(data):
     """The weights written are those of the best epoch: a training that ends there writes the same."""
-    train("audio", epochs=8, lr=0.05)
+    train("audio", epochs=5, lr=0.05)
     history, kept = pd.read_csv("audio.csv"), predicted("audio")
     best = int(history["val_loss"].idxmin()) + 1
-    assert best < 8, "the last epoch is the best: this test shows nothing"
+    assert best < 5, "the last epoch is the best: this test shows nothing"
     train("audio", epochs=best, lr=0.05)
-    np.testing.assert_allclose(predicted("audio"), kept, atol=1e-5)
+    np.testing.assert_array_equal(predicted("audio"), kept)
     pd.testing.assert_frame_equal(pd.read_csv("audio.csv").drop(columns="seconds"),
                                   history[:best].drop(columns="seconds"), atol=1e-5)  # fmt: skip
 
@@ -187,13 +187,6 @@ def test_its_validation_is_of_whole_train_locations(data, monkeypatch):
         assert list(held.groupby("scene")["location"].nunique()) == [1, 1, 1]
         left = seen["split"].query("fold == 'train'")
         assert not set(held["location"]) & set(left["location"]) and len(left) + len(held) == 12
-
-
-def test_training_goes_alike_twice(data):
-    train("early")
-    first = predicted("early")
-    train("early")
-    np.testing.assert_array_equal(predicted("early"), first)
 
 
 def test_a_fault_ends_in_one_line(data):

@@ -242,7 +242,7 @@ def test_the_stage_embeds_by_the_weights_that_it_is_given(modality, media, capfd
 
 def test_untrained_embeddings_depend_on_the_seed_and_tell_clips_apart(media):
     for seed, out in ((0, "a.npy"), (0, "b.npy"), (1, "c.npy")):
-        embed_openl3.main("audio", media, Path(out), 5.0, WIDTHS_OF_TESTS, pretrained=False, seed=seed)
+        embed_openl3.main("audio", media, Path(out), 10.0, WIDTHS_OF_TESTS, pretrained=False, seed=seed)
     first, again, other = np.load("a.npy"), np.load("b.npy"), np.load("c.npy")
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)

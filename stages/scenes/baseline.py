@@ -113,7 +113,10 @@ def official(audio: keras.Model, visual: keras.Model, classes: int) -> keras.Mod
     for net, part in ((audio, embeddings[:, :DIMENSION]), (visual, embeddings[:, DIMENSION:])):
         tower = keras.Model(net.input, net.get_layer(HIDDEN).output, name=f"{net.name}_features")
         tower.trainable = False
-        features.append(tower(part, training=False))
+        for layer in tower.layers:
+            if isinstance(layer, layers.Dropout):
+                layer.rate = 0.0  # training, the whole model trains: only so a frozen part is as at inference
+        features.append(tower(part))
     x = layers.Dense(128)(layers.Concatenate()(features))
     x = layers.Dense(classes, activation="softmax", dtype=keras.config.floatx())(x)
     return keras.Model(embeddings, x, name="official")
