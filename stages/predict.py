@@ -3,20 +3,20 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
 
-from scenes import options
+from scenes import baseline_scores, options
 from scenes.backend import keras
+from scenes.baseline import build, columns, loader, open_embeddings
 from scenes.batches import Batches
 from scenes.cli import run
 from scenes.dataset import SECONDS, open_rows, read_classes, read_split
-from scenes.errors import InputError
 from scenes.evaluation import evaluate
 from scenes.image_networks import classifier, pictures
-from scenes.inference import BATCH, predict
+from scenes.inference import BATCH, load_weights, predict
 from scenes.mlp import WIDTHS as MLP_WIDTHS
 from scenes.mlp import mlp
 from scenes.outputs import write_array
@@ -94,20 +94,39 @@ def visual_image(
     evaluate(clips, table, probabilities, confusion, metrics)
 
 
-def _predict(network: keras.Model, model: Path, load: Callable, split, modality: str) -> np.ndarray:
-    """Probabilities float32 `[clips not in train, 10, classes]`, NaN for a clip without the modality."""
-    try:
-        network.load_weights(model)
-    except ValueError as error:
-        raise InputError(f"{model}: weights of another network; train it again with these parameters") from error
+def baseline(
+    system: Annotated[Literal["audio", "visual", "early", "official"], typer.Argument(help="which of the four")],
+    split: Path,
+    classes: Path,
+    embedding: Annotated[str, typer.Argument(help="embeddings, with {modality}")],
+    model: Path,
+    predictions: Path,
+    confusion: Path,
+    metrics: Path,
+) -> None:
+    """A system of the DCASE 2021 Task 1B baseline on OpenL3's embeddings."""
+    clips, table = read_split(split), read_classes(classes)
+    embeddings = open_embeddings(system, embedding, clips)
+    frames = _predict(
+        build(system, len(table)), model, loader(embeddings), clips, columns(system), embeddings[0].shape[1]
+    )
+    write_array(predictions, frames)
+    evaluate(clips, table, baseline_scores.seconds(frames), confusion, metrics, baseline_scores.clips(frames))
+
+
+def _predict(
+    network: keras.Model, model: Path, load: Callable, split, modality: str | list[str], units: int = SECONDS
+) -> np.ndarray:
+    """Probabilities float32 `[clips not in train, units, classes]`, NaN for a clip without the modality."""
+    load_weights(network, model)
     clips = split[split["fold"] != "train"]
-    present = (clips[modality] != "").to_numpy()
-    probabilities = np.full((len(clips), SECONDS, network.output_shape[-1]), np.nan, np.float32)
+    present = (clips[np.atleast_1d(modality)] != "").all(axis=1).to_numpy()
+    probabilities = np.full((len(clips), units, network.output_shape[-1]), np.nan, np.float32)
     if present.any():
-        batches = Batches(load, clips.index.to_numpy()[present], np.empty((len(split), 0)), BATCH)
+        batches = Batches(load, clips.index.to_numpy()[present], np.empty((len(split), 0)), BATCH, units)
         probabilities[present] = predict(network, batches, model.name).reshape(-1, *probabilities.shape[1:])
     return probabilities
 
 
 if __name__ == "__main__":
-    run(audio_spectrogram, embedding, visual_image)
+    run(audio_spectrogram, embedding, visual_image, baseline)

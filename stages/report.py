@@ -17,7 +17,7 @@ from scenes.metrics import calibration_error, confusion, reliability
 from scenes.outputs import write_csv, writing
 from scenes.page import page
 from scenes.results import NotRunError, Results, read_results
-from scenes.tables import against_best_member, by_classes, by_place, calibration, missed
+from scenes.tables import against_baseline, against_best_member, by_classes, by_place, calibration, missed
 
 DEMO = Path("data/demo/clips/evaluation_setup")
 DATA_SETS = {
@@ -25,11 +25,13 @@ DATA_SETS = {
     Path("data/tau/clips/evaluation_setup"): "TAU Urban Audio-Visual Scenes 2021, fold 1",
 }
 CONFUSIONS = {"audio_best": "sound", "visual_images": "pictures", "all_models": "sound and pictures"}
-BARS = ["fuse/mel_inception-prod", "fuse/all_models-prod"]
+BARS = ["dcase_baseline/official", "fuse/mel_inception-prod", "fuse/all_models-prod"]
 BANDS = ["mel_inception", "all_models"]
 RELIABILITY = ["audio_best-prod", "visual_images-prod", "mel_inception-prod",
                "all_models-mean", "all_models-prod", "all_models-max"]  # fmt: skip
-FAMILIES = ["audio_spectrogram", "audio_embedding", "visual_image", "visual_embedding"]
+FAMILIES = ["audio_spectrogram", "audio_embedding", "visual_image", "visual_embedding", "dcase_baseline"]
+# Networks that start trained, of the frameworks that are not named after theirs.
+NETWORKS = {"dcase_baseline/early": ["audio", "visual"], "dcase_baseline/official": ["audio", "visual"]}
 
 
 def main(
@@ -63,6 +65,7 @@ def main(
         "by_location": by_place(results, ["city", "location"]),
         "calibration": calibration(results),
         "ensembles": against_best_member(results),
+        "baseline": against_baseline(results),
         "missed": missed(results),
     }
     for name, table in tables.items():
@@ -77,7 +80,8 @@ def main(
     def untrained(framework: str) -> bool:
         ensemble = framework.removeprefix("fuse/").rpartition("-")[0]
         members = results.ensembles[ensemble] if framework.startswith("fuse/") else [framework]
-        return not all(started.get(member.split("/")[1], True) for member in members)
+        networks = [network for member in members for network in NETWORKS.get(member, [member.split("/")[1]])]
+        return not all(started.get(network, True) for network in networks)
 
     # A queued experiment names the folder by its absolute path.
     data_set = next((name for folder, name in DATA_SETS.items() if setup.match(str(folder))), str(setup))
@@ -133,7 +137,7 @@ def _figures(results: Results, detection: pd.DataFrame, class_table: pd.DataFram
     histories = {
         family: {
             classifier.split("/")[1]: pd.read_csv(history.format(classifier=classifier))
-            for classifier in results.classifiers
+            for classifier in results.seconds
             if classifier.startswith(f"{family}/") and Path(history.format(classifier=classifier)).exists()
         }
         for family in FAMILIES

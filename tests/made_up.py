@@ -16,6 +16,7 @@ MEMBERS = {
     "audio_embedding": ["Cnn14", "MobileNetV1", "Res1dNet31", "ResNet38", "Wavegram_Logmel_Cnn14"],
     "visual_image": ["Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge"],
     "visual_embedding": ["Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge"],
+    "dcase_baseline": ["audio", "visual", "early", "official"],
 }
 CLASSIFIERS = [f"{family}/{member}" for family, members in MEMBERS.items() for member in members]
 SPECTROGRAMS = [f"audio_spectrogram/{kind}" for kind in ("mel", "gam", "cqt")]

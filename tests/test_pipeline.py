@@ -12,6 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from scenes.baseline import MODALITIES
 from scenes.results import with_families
 
 STAGES = {
@@ -66,11 +67,22 @@ def test_an_ensemble_depends_on_its_members(ensemble):
 def outputs(stage: dict) -> set[str]:
     """A stage's cached outputs, those of all members of a group."""
     group = stage.get("foreach", "")
-    members = PARAMS
-    for key in group.removeprefix("${").removesuffix("}").split(".") if group else []:
+    members = group if isinstance(group, dict) else PARAMS
+    for key in group.removeprefix("${").removesuffix("}").split(".") if isinstance(group, str) and group else []:
         members = members[key]
     return {path.replace("${key}", key) for path in stage.get("outs", []) if isinstance(path, str)
             for key in (members if group else [""])}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["train", "predict"])
+def test_a_system_of_the_baseline_depends_on_what_it_is_made_of(kind):
+    for system, member in STAGES[f"{kind}-dcase-baseline"]["foreach"].items():
+        wanted = {f"data/openl3/{modality}.npy" for modality in MODALITIES[system]}
+        if (kind, system) == ("train", "official"):
+            wanted |= {f"data/models/dcase_baseline/{modality}.weights.h5" for modality in MODALITIES[system]}
+        assert set(member["of"]) == wanted
+    slots = [path for path in STAGES[f"{kind}-dcase-baseline"]["deps"] if path.startswith("${item.of")]
+    assert slots == [f"${{item.of[{number}]}}" for number in range(len(member["of"]))]
 
 
 def test_the_report_covers_every_classifier_and_ensemble():

@@ -14,6 +14,8 @@ Load = Callable[[np.ndarray, np.ndarray], np.ndarray]
 class Batches(keras.utils.PyDataset):
     """All seconds of some clips, in order.
 
+    What is said of a clip's ten seconds holds of any `units` of it, such as the frames of the DCASE baseline.
+
     Parameters
     ----------
     load : callable
@@ -24,12 +26,14 @@ class Batches(keras.utils.PyDataset):
         `[rows, classes]`, one-hot, indexed by the same rows.
     size : int
         Samples in a batch; the last may be smaller.
+    units : int
+        How many a clip has.
     """
 
-    def __init__(self, load: Load, clips: np.ndarray, targets: np.ndarray, size: int) -> None:
+    def __init__(self, load: Load, clips: np.ndarray, targets: np.ndarray, size: int, units: int = SECONDS) -> None:
         super().__init__()
-        self.load, self.clips, self.targets, self.size = load, clips, targets, size
-        self.pairs = np.stack([np.repeat(clips, SECONDS), np.tile(np.arange(SECONDS), len(clips))])
+        self.load, self.clips, self.targets, self.size, self.units = load, clips, targets, size, units
+        self.pairs = np.stack([np.repeat(clips, units), np.tile(np.arange(units), len(clips))])
 
     def __len__(self) -> int:
         return -(-self.pairs.shape[1] // self.size)
@@ -45,8 +49,17 @@ class ShuffledBatches(Batches):
     The draw of an epoch depends on the seed and the epoch's number alone, so an interrupted training goes on alike.
     """
 
-    def __init__(self, load: Load, clips: np.ndarray, targets: np.ndarray, size: int, seconds: int, seed: int) -> None:
-        super().__init__(load, clips, targets, min(size, seconds * len(clips)))
+    def __init__(
+        self,
+        load: Load,
+        clips: np.ndarray,
+        targets: np.ndarray,
+        size: int,
+        seconds: int,
+        seed: int,
+        units: int = SECONDS,
+    ) -> None:
+        super().__init__(load, clips, targets, min(size, seconds * len(clips)), units)
         self.seconds, self.seed = seconds, seed
         self.shuffle(epoch=0)
 
@@ -54,7 +67,7 @@ class ShuffledBatches(Batches):
         """Draw the samples of an epoch."""
         self.epoch = epoch
         generator = np.random.default_rng((self.seed, epoch))
-        drawn = generator.permuted(np.tile(np.arange(SECONDS), (len(self.clips), 1)), axis=1)[:, : self.seconds]
+        drawn = generator.permuted(np.tile(np.arange(self.units), (len(self.clips), 1)), axis=1)[:, : self.seconds]
         pairs = np.stack([np.repeat(self.clips, self.seconds), drawn.ravel()])
         self.pairs = generator.permutation(pairs, axis=1)
 

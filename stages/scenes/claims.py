@@ -101,15 +101,15 @@ def early_and_stable(results: Results, detection: pd.DataFrame) -> tuple[bool, s
 
 
 def audio_ahead_of_baseline(results: Results, detection: pd.DataFrame) -> tuple[bool, str]:
-    return _gain(results, AUDIO_BEST, "baseline/audio", 0.171)
+    return _gain(results, AUDIO_BEST, "dcase_baseline/audio", 0.171)
 
 
 def visual_ahead_of_baseline(results: Results, detection: pd.DataFrame) -> tuple[bool, str]:
-    return _gain(results, VISUAL_BEST, "baseline/video", 0.262)
+    return _gain(results, VISUAL_BEST, "dcase_baseline/visual", 0.262)
 
 
 def audio_visual_ahead_of_baseline(results: Results, detection: pd.DataFrame) -> tuple[bool, str]:
-    return _gain(results, ALL_MODELS, "baseline/audio_visual", 0.165)
+    return _gain(results, ALL_MODELS, "dcase_baseline/official", 0.165)
 
 
 CLAIMS = [

@@ -12,7 +12,12 @@ from scenes.uncertainty import location_interval
 
 
 def evaluate(
-    split: pd.DataFrame, classes: pd.DataFrame, probabilities: np.ndarray, confusion: Path, metrics: Path
+    split: pd.DataFrame,
+    classes: pd.DataFrame,
+    probabilities: np.ndarray,
+    confusion: Path,
+    metrics: Path,
+    of_clips: np.ndarray | None = None,
 ) -> None:
     """Score the evaluate clips. A clip whose class is not known (an unlabelled set) is not scored.
 
@@ -27,17 +32,20 @@ def evaluate(
     metrics : Path
         The figures of `scenes.metrics.scores`, and `accuracy_low` and `accuracy_high`, the 95 % interval of the
         accuracy over locations.
+    of_clips : ndarray, optional
+        `[clips not in train, classes]`, where a clip's probabilities are not the mean over its seconds.
     """
     clips = split[split["fold"] != "train"]
     chosen = ((clips["fold"] == "evaluate") & clips["scene"].isin(classes["class"])).to_numpy()
-    clips, probabilities = clips[chosen], probabilities[chosen]
+    if of_clips is None:
+        of_clips = clip_probabilities(probabilities) if probabilities.ndim == 3 else probabilities
+    clips, probabilities, of_clips = clips[chosen], probabilities[chosen], of_clips[chosen]
     actual = labels(clips, classes)
-    averaged = clip_probabilities(probabilities) if probabilities.ndim == 3 else probabilities
-    low, high = location_interval(right(actual, averaged), place(clips).to_numpy())
-    figures = scores(actual, probabilities, classes["meta_class"].to_numpy())
+    low, high = location_interval(right(actual, of_clips), place(clips).to_numpy())
+    figures = scores(actual, probabilities, classes["meta_class"].to_numpy(), of_clips)
     write_json(metrics, {"accuracy": figures["accuracy"], "accuracy_low": low, "accuracy_high": high, **figures})
 
-    scored = ~np.isnan(averaged).any(axis=1)
+    scored = ~np.isnan(of_clips).any(axis=1)
     names = classes["class"].to_numpy()
-    predicted = names[averaged[scored].argmax(axis=1)]
+    predicted = names[of_clips[scored].argmax(axis=1)]
     write_csv(confusion, pd.DataFrame({"actual": names[actual[scored]], "predicted": predicted}))

@@ -1,10 +1,13 @@
 """Running a trained network."""
 
+from pathlib import Path
+
 import numpy as np
 from tqdm import tqdm
 
 from scenes.backend import keras
 from scenes.batches import Batches
+from scenes.errors import InputError
 
 BATCH = 40
 
@@ -19,6 +22,20 @@ def forward(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
     filled = np.resize(inputs, (-(-len(inputs) // BATCH) * BATCH, *inputs.shape[1:]))
     outputs = [network.predict_on_batch(filled[start : start + BATCH]) for start in range(0, len(filled), BATCH)]
     return np.concatenate(outputs)[: len(inputs)].astype(np.float32)
+
+
+def load_weights(network: keras.Model, path: Path) -> None:
+    """Load the weights of a training.
+
+    Raises
+    ------
+    InputError
+        If they are another network's.
+    """
+    try:
+        network.load_weights(path)
+    except ValueError as error:
+        raise InputError(f"{path}: weights of another network; train it again with these parameters") from error
 
 
 def predict(network: keras.Model, batches: Batches, name: str) -> np.ndarray:

@@ -29,9 +29,11 @@ def nats(value: float, low: float = np.nan, high: float = np.nan) -> str:
 
 
 def name(framework: str) -> str:
-    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict."""
+    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`."""
     family, _, member = framework.partition("/")
     if family == "fuse":
         ensemble, _, rule = member.rpartition("-")
         return f"`{ensemble}` {rule.upper()}"
+    if family == "dcase_baseline":
+        return f"baseline `{member}`"
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")

@@ -52,7 +52,9 @@ def macro_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.mean([losses[labels == label].mean() for label in present])) if len(present) else float("nan")
 
 
-def scores(labels: np.ndarray, probabilities: np.ndarray, meta_classes: np.ndarray) -> dict[str, float]:
+def scores(
+    labels: np.ndarray, probabilities: np.ndarray, meta_classes: np.ndarray, of_clips: np.ndarray | None = None
+) -> dict[str, float]:
     """The figures of one classifier or ensemble, for `metrics/`.
 
     Parameters
@@ -64,6 +66,8 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, meta_classes: np.ndarr
         NaN (without the modality) are not scored.
     meta_classes : ndarray
         `[classes]`, the meta-class of each class.
+    of_clips : ndarray, optional
+        `[clips, classes]`, where a clip's probabilities are not the mean over its seconds.
 
     Returns
     -------
@@ -72,8 +76,9 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, meta_classes: np.ndarr
         and `second_log_loss`. Fractions and nats; NaN where no clip was scored.
     """
     scored = ~np.isnan(probabilities).any(axis=tuple(range(1, probabilities.ndim)))
-    labels, probabilities = labels[scored], probabilities[scored]
-    clips = probabilities if probabilities.ndim == 2 else clip_probabilities(probabilities)
+    if of_clips is None:
+        of_clips = probabilities if probabilities.ndim == 2 else clip_probabilities(probabilities)
+    labels, probabilities, clips = labels[scored], probabilities[scored], of_clips[scored]
     predicted = clips.argmax(axis=-1)
     result = {
         "accuracy": _accuracy(labels, predicted),

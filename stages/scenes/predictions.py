@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scenes.dataset import SECONDS
+from scenes.dataset import SECONDS, open_array
 from scenes.errors import InputError
 
 
@@ -18,6 +18,19 @@ def read_predictions(path: Path, split: pd.DataFrame, classes: pd.DataFrame) -> 
         If the file holds anything else.
     """
     return _read(path, (int((split["fold"] != "train").sum()), SECONDS, len(classes)), "predict")
+
+
+def read_frames(path: Path, split: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:
+    """Read predictions of the DCASE baseline, float32 `[clips not in train, T, classes]`, NaN as above.
+
+    Raises
+    ------
+    InputError
+        If the file holds anything else.
+    """
+    shape = open_array(path).shape
+    frames = shape[1] if len(shape) == 3 else SECONDS
+    return _read(path, (int((split["fold"] != "train").sum()), frames, len(classes)), "predict")
 
 
 def read_fused(path: Path, split: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:

@@ -73,10 +73,10 @@ class System(NamedTuple):
 
 # Wang et al. 2021, arXiv 2105.13675 and arXiv 2011.00030. The paper quotes 77.4 for the official system.
 BASELINE = {
-    "baseline/audio": System("DCASE baseline, audio", 65.1, 1.048, 75.8),
-    "baseline/video": System("DCASE baseline, video", 64.9, 1.648, 68.4),
-    "baseline/early": System("DCASE baseline, early fusion", 77.5, 0.963, 82.2),
-    "baseline/audio_visual": System("DCASE baseline, official", 77.0, 0.658, 84.8),
+    "dcase_baseline/audio": System("DCASE baseline, audio", 65.1, 1.048, 75.8),
+    "dcase_baseline/visual": System("DCASE baseline, video", 64.9, 1.648, 68.4),
+    "dcase_baseline/early": System("DCASE baseline, early fusion", 77.5, 0.963, 82.2),
+    "dcase_baseline/official": System("DCASE baseline, official", 77.0, 0.658, 84.8),
 }
 
 LATER = [

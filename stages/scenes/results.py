@@ -1,7 +1,8 @@
 """What every classifier and ensemble says of the evaluate clips, side by side.
 
 A framework is named as its file under data/predictions: `audio_spectrogram/mel`, `fuse/all_models-prod`. A classifier
-under DCASE's one-second protocol is `audio_spectrogram/mel.strict`.
+under DCASE's one-second protocol is `audio_spectrogram/mel.strict`. The systems of the DCASE baseline, such as
+`dcase_baseline/official`, stand beside the paper's and have their own scores of seconds and of clips.
 """
 
 from collections.abc import Iterator
@@ -12,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scenes import baseline_scores
 from scenes.dataset import SECONDS, labels, place, read_classes, read_split
 from scenes.errors import InputError
 from scenes.fusion import RULES, prod
 from scenes.metrics import clip_probabilities, right
-from scenes.predictions import read_fused, read_predictions
+from scenes.predictions import read_frames, read_fused, read_predictions
+from scenes.published import BASELINE
 from scenes.uncertainty import location_interval
 
 STRICT = ".strict"
@@ -37,7 +40,9 @@ class Results:
     classes : DataFrame
         As read by `scenes.dataset.read_classes`.
     seconds : dict
-        Of each classifier, `[clips, 10, classes]`; also of the strict ones.
+        Of each classifier, `[clips, 10, classes]`; also of the strict ones and of the DCASE baseline.
+    baseline : dict
+        Of each system of the DCASE baseline, `[clips, classes]`.
     fused : dict
         Of each ensemble and rule, `[clips, classes]`.
     ensembles : dict
@@ -47,6 +52,7 @@ class Results:
     clips: pd.DataFrame
     classes: pd.DataFrame
     seconds: dict[str, np.ndarray]
+    baseline: dict[str, np.ndarray]
     fused: dict[str, np.ndarray]
     ensembles: dict[str, list[str]]
 
@@ -64,7 +70,7 @@ class Results:
     def probabilities(self) -> dict[str, np.ndarray]:
         """Of each classifier and each fusion, float64 `[clips, classes]` (Eq. 2), NaN where it has no prediction."""
         clips = {name: clip_probabilities(array) for name, array in self.seconds.items() if not name.endswith(STRICT)}
-        return {**clips, **{name: array.astype(np.float64) for name, array in self.fused.items()}}
+        return {**clips, **self.baseline, **{name: array.astype(np.float64) for name, array in self.fused.items()}}
 
     @cached_property
     def right(self) -> pd.DataFrame:
@@ -74,8 +80,8 @@ class Results:
 
     @property
     def classifiers(self) -> list[str]:
-        """The single classifiers that were run, without the strict ones."""
-        return [name for name in self.seconds if not name.endswith(STRICT)]
+        """The paper's single classifiers that were run, without the strict ones."""
+        return [name for name in self.seconds if not name.endswith(STRICT) and name not in BASELINE]
 
     def of(self, name: str) -> np.ndarray:
         """The column of `right` of a framework.
@@ -201,16 +207,22 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
         for ensemble in ensembles
         for rule in RULES
     }
-    seconds = {name: read_predictions(path, clips, table)[chosen] for name, path in files.items() if path.exists()}
+    frames = {
+        name: (read_frames if name in BASELINE else read_predictions)(path, clips, table)[chosen]
+        for name, path in files.items()
+        if path.exists()
+    }
     fusions = {name: read_fused(path, clips, table)[chosen] for name, path in fused_files.items() if path.exists()}
-    seconds, fusions = (
+    frames, fusions = (
         {name: array for name, array in predictions.items() if not np.isnan(array).all()}
-        for predictions in (seconds, fusions)
+        for predictions in (frames, fusions)
     )
+    seconds = {name: baseline_scores.seconds(array) if name in BASELINE else array for name, array in frames.items()}
+    baseline = {name: baseline_scores.clips(array) for name, array in frames.items() if name in BASELINE}
     if not seconds:
         raise InputError(f"{paths[0] if paths else 'report'}: no classifier has predictions; run a predict stage first")
     missing = [path for name, path in {**files, **fused_files}.items() if name not in {**seconds, **fusions}]
-    return Results(outside_train[chosen].reset_index(drop=True), table, seconds, fusions, ensembles), missing
+    return Results(outside_train[chosen].reset_index(drop=True), table, seconds, baseline, fusions, ensembles), missing
 
 
 def with_families(members: list[str]) -> list[str]:

@@ -14,6 +14,13 @@ from scenes.uncertainty import location_interval, mcnemar
 
 # An ensemble's fusion where one stands for it, as in the paper.
 MAIN = ["fuse/audio_best-prod", "fuse/visual_images-prod", "fuse/mel_inception-prod", "fuse/all_models-prod"]
+# What the paper holds against the DCASE baseline.
+RIVALS = {
+    "fuse/audio_best-prod": ["dcase_baseline/audio"],
+    "fuse/visual_images-prod": ["dcase_baseline/visual"],
+    "fuse/mel_inception-prod": ["dcase_baseline/early", "dcase_baseline/official"],
+    "fuse/all_models-prod": ["dcase_baseline/early", "dcase_baseline/official"],
+}
 
 
 def beside_paper(
@@ -63,7 +70,8 @@ def one_second(results: Results, ours: str, mark: Callable[[str], str]) -> str:
     for framework, system in BASELINE.items():
         cells = _run_or_not(lambda framework=framework: _second_cells(results, results.seconds_of(framework)), 2)
         published = [_published(system.second_accuracy), f"{system.second_log_loss:.3f}"]
-        rows.append([system.name, *published, *cells, _published(system.accuracy)])
+        remark = "" if cells[0] == NOT_RUN else mark(framework)
+        rows.append([system.name, *published, cells[0] + remark, cells[1], _published(system.accuracy)])
     for framework, seconds in results.seconds.items():
         if framework not in BASELINE:
             accuracy, loss = _second_cells(results, seconds)
@@ -98,12 +106,38 @@ def against_best_member(results: Results) -> pd.DataFrame:
         if not members:
             continue
         best = results.best(members)
-        first, second = results.of(framework), results.of(best)
-        clips = int((~np.isnan(first - second)).sum())
-        rows.append((ensemble, rule, best, clips, *results.difference(framework, best), *mcnemar(first, second)))
+        rows.append((ensemble, rule, best, *_paired(results, framework, best)))
     columns = ["ensemble", "rule", "best_member", "clips", "difference", "low", "high",
                "only_ensemble", "only_member", "p_value"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
+
+
+def against_baseline(results: Results) -> pd.DataFrame:
+    """The paper's best of each kind against the DCASE baseline's systems of that kind, on the clips that both scored.
+
+    Returns
+    -------
+    DataFrame
+        `framework, baseline`, and from `clips` on as `against_best_member`, with `only_framework, only_baseline`.
+    """
+    rows = [
+        (framework, system, *_paired(results, framework, system))
+        for framework, systems in RIVALS.items()
+        for system in systems
+        if {framework, system} <= set(results.right)
+    ]
+    columns = ["framework", "baseline", "clips", "difference", "low", "high",
+               "only_framework", "only_baseline", "p_value"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def beside_baseline(results: Results, ours: str, mark: Callable[[str], str]) -> str:
+    """Accuracy of whole clips of the DCASE baseline's systems, published and ours."""
+    rows = []
+    for framework, system in BASELINE.items():
+        cell = _run_or_not(lambda framework=framework: percent(*results.accuracy(framework)) + mark(framework))
+        rows.append([name(framework), system.name, _published(system.accuracy), cell])
+    return table(["system", "published as", "published", ours], rows)
 
 
 def by_classes(results: Results) -> pd.DataFrame:
@@ -199,6 +233,12 @@ def missed(results: Results) -> pd.DataFrame:
     table = results.clips.loc[wrong, ["clip", "scene", "city", "location"]].reset_index(drop=True)
     return table.assign(taken_for=results.classes["class"].to_numpy()[votes.argmax(axis=0)],
                         classifiers=votes.max(axis=0))  # fmt: skip
+
+
+def _paired(results: Results, first: str, second: str) -> tuple:
+    """How many clips both scored; the difference of the accuracies and its interval; McNemar's test."""
+    hits, other = results.of(first), results.of(second)
+    return int((~np.isnan(hits - other)).sum()), *results.difference(first, second), *mcnemar(hits, other)
 
 
 def _second_cells(results: Results, seconds: np.ndarray) -> tuple[str, str]:

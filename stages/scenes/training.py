@@ -1,8 +1,9 @@
-"""The one training loop: mixup, Kullback-Leibler loss with L2 (the paper, Eq. 1), Adam, the last epoch's weights."""
+"""The one training loop: mixup, Kullback-Leibler loss with L2 (the paper, Eq. 1), Adam, the last or the best epoch."""
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,8 @@ class Recipe:
         Whether to replace the moving averages after the last epoch, see `reestimate`.
     seed : int
         Seed of the order and the mixtures.
+    keep : str
+        Which epoch's weights: the `last`, or the `best`, of lowest validation loss.
     """
 
     epochs: int
@@ -53,6 +56,7 @@ class Recipe:
     mixup_alpha: float
     reestimate_batch_norm: bool
     seed: int
+    keep: Literal["last", "best"] = "last"
 
 
 def train(
@@ -60,13 +64,14 @@ def train(
     load: Load,
     split: pd.DataFrame,
     classes: pd.DataFrame,
-    modality: str,
+    modality: str | list[str],
     inputs: list[Path],
     model: Path,
     history: Path,
     recipe: Recipe,
+    units: int = SECONDS,
 ) -> None:
-    """Train a network on the train clips and write its last weights and its history.
+    """Train a network on the train clips and write its weights and its history.
 
     Parameters
     ----------
@@ -75,36 +80,42 @@ def train(
     load : callable
         From clips and seconds, int `[n]` each, to inputs `[n, ...]`.
     split, classes : DataFrame
-        As read by `scenes.dataset`; clips without `modality` (`audio` or `video`) are left out.
+        As read by `scenes.dataset`; clips without `modality` (`audio`, `video` or both) are left out.
     inputs : list of Path
         The files that `load` reads, for telling whether an interrupted training may go on.
     model, history : Path
         Where to write the weights (`.weights.h5`, without optimiser) and the table of epochs.
     recipe : Recipe
         How to train.
+    units : int
+        How many inputs a clip has, its ten seconds or others.
 
     Raises
     ------
     InputError
-        If no train clip has the modality or mixup cannot run with its parameters.
+        If no train clip has the modality, the best epoch is wanted without a validation clip, or mixup cannot run with
+        its parameters.
     """
     check(recipe.mixup, recipe.mixup_alpha)
-    present = split[modality] != ""
+    present = (split[np.atleast_1d(modality)] != "").all(axis=1)
     clips = np.flatnonzero(present & (split["fold"] == "train"))
     validation_clips = np.flatnonzero(present & (split["fold"] == "validation"))
     if not len(clips):
-        raise InputError(f"no train clip has {modality}: nothing to train {model} on")
+        raise InputError(f"no train clip has {' and '.join(np.atleast_1d(modality))}: nothing to train {model} on")
+    if recipe.keep == "best" and not len(validation_clips):
+        raise InputError(f"{model}: no clip is left for validation, by which the best epoch is chosen")
     targets = np.eye(len(classes), dtype=np.float32)[labels(split, classes)]
 
     batches = MixedBatches(
-        load, clips, targets, recipe.batch, recipe.seconds, recipe.seed, parts=recipe.mixup, alpha=recipe.mixup_alpha
-    )
-    validation = Batches(load, validation_clips, targets, BATCH) if len(validation_clips) else None
+        load, clips, targets, recipe.batch, recipe.seconds, recipe.seed, units,
+        parts=recipe.mixup, alpha=recipe.mixup_alpha,
+    )  # fmt: skip
+    validation = Batches(load, validation_clips, targets, BATCH, units) if len(validation_clips) else None
     if recipe.epochs * len(batches) < SHORT:
         keep_graphs_as_traced()
     folder = resume_folder(model, inputs)
     trainer = Trainer(network, adam(recipe.lr), recipe.l2)
-    checkpoint = Checkpoint(folder)
+    checkpoint, best = Checkpoint(folder), folder / "best.weights.h5"
     trainer.fit(
         batches,
         epochs=recipe.epochs,
@@ -113,11 +124,14 @@ def train(
         callbacks=[
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch)),
             log := EpochLog(folder / "history.csv", model.name, network, validation),
+            *([BestEpoch(best, network, log)] if recipe.keep == "best" else []),
             checkpoint,
         ],
     )
+    if recipe.keep == "best":
+        network.load_weights(best)
     if recipe.reestimate_batch_norm:
-        reestimate(network, ShuffledBatches(load, clips, targets, BATCH, SECONDS, recipe.seed))
+        reestimate(network, ShuffledBatches(load, clips, targets, BATCH, units, recipe.seed, units))
     write_csv(history, log.table())
     with writing(model) as temporary:
         network.save_weights(temporary)
@@ -183,6 +197,20 @@ class Checkpoint(keras.callbacks.Callback):
             state.unlink()
         self.saved = time.perf_counter()
         self.cost = self.saved - start
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """The weights of the epoch of lowest validation loss so far, on disk."""
+
+    def __init__(self, path: Path, network: keras.Model, log: "EpochLog") -> None:
+        super().__init__()
+        self.path, self.network, self.log = path, network, log
+
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
+        losses = self.log.table()["val_loss"]
+        if epoch == 0 or losses.iloc[-1] == losses.min():
+            with writing(self.path) as temporary:
+                self.network.save_weights(temporary)
 
 
 class EpochLog(keras.callbacks.Callback):

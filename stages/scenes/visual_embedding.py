@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from scenes.backend import keras
-from scenes.batch_norm import reestimate
 from scenes.dataset import SECONDS, open_array
+from scenes.embedder import ready
 from scenes.image_networks import extractor, pictures
-from scenes.inference import BATCH, forward
-from scenes.precision import agree, policy
+from scenes.inference import forward
 
 
 @cache
@@ -31,13 +30,11 @@ def embedder(
     frames : Path
         uint8 array `[clips, 10, S, S, 3]`.
     clips : tuple of int
-        Rows of `frames`, one frame of each to be looked at: for batch norm's averages if the network is untrained, and
-        for judging bfloat16.
+        Rows of `frames`, one frame of each to be looked at, see `scenes.embedder.ready`.
     network, size, pretrained, weights
         See `scenes.image_networks.extractor`.
     precision : str
-        `float32`, `bfloat16`, or `auto`: bfloat16 where it is faster and every embedding looked at keeps a cosine
-        similarity to that of float32 above 0.999.
+        See `scenes.embedder.ready`.
     seed : int
         Seed of an untrained network's weights.
 
@@ -50,14 +47,7 @@ def embedder(
     some = pictures(open_array(frames), np.array(clips), seconds, name=network, size=size)
     keras.utils.set_random_seed(seed)
     exact = extractor(network, size, pretrained, weights)
-    if not pretrained:
-        reestimate(exact, [(some[start : start + BATCH],) for start in range(0, len(some), BATCH)])
-    if policy(precision) == "float32":
-        return exact
-    keras.config.set_dtype_policy(policy(precision))
-    fast = extractor(network, size, pretrained=False)
-    fast.set_weights(exact.get_weights())
-    return fast if precision == "bfloat16" or agree(forward(fast, some), forward(exact, some)) else exact
+    return ready(exact, lambda: extractor(network, size, pretrained=False), some, pretrained, precision)
 
 
 def embed(frames: np.ndarray, network: keras.Model, name: str, size: int) -> np.ndarray:

@@ -11,9 +11,10 @@ from scenes.errors import InputError
 
 FOLDER = Path("~/.cache/audio-visual-scenes")
 RETRIES = 2
+CURE = "remove it or put the published file there"
 
 
-def fetch(url: str, path: Path, md5: str | None, megabytes: float) -> Path:
+def fetch(url: str, path: Path, md5: str | None, megabytes: float, blob: str | None = None) -> Path:
     """Have a published file in place: download it unless it is there, and hold it to its hash.
 
     Parameters
@@ -26,6 +27,8 @@ def fetch(url: str, path: Path, md5: str | None, megabytes: float) -> Path:
         Its MD5; None where none is published, as for `verify`.
     megabytes : float
         Its size, for telling the user.
+    blob : str, optional
+        The SHA-1 of a file that is published in a Git repository, as for `verify_blob`; its MD5 is not asked for then.
 
     Returns
     -------
@@ -50,11 +53,14 @@ def fetch(url: str, path: Path, md5: str | None, megabytes: float) -> Path:
             raise InputError(f"{path.name}: cannot be downloaded from {url} ({reason}); {by_hand}") from error
         except ValueError as error:
             raise InputError(f"{path.name}: what came from {url} has not the MD5 {md5}; {by_hand}") from error
-    verify(path, md5)
+    if blob:
+        verify_blob(path, blob)
+    else:
+        verify(path, md5)
     return path
 
 
-def verify(path: Path, md5: str | None, cure: str = "remove it or put the published file there") -> None:
+def verify(path: Path, md5: str | None, cure: str = CURE) -> None:
     """Hold a file to its MD5; where none is published, to that of its first use, kept beside it in `<file>.md5`.
 
     Parameters
@@ -80,3 +86,17 @@ def verify(path: Path, md5: str | None, cure: str = "remove it or put the publis
     expected = md5 or record.read_text()[:32]
     if found != expected:
         raise InputError(f"{path}: MD5 is {found}, expected {expected}; {cure}")
+
+
+def verify_blob(path: Path, sha1: str, cure: str = CURE) -> None:
+    """Hold a file to the SHA-1 that Git gives it: that of the word blob, its size, a zero byte and its content.
+
+    Raises
+    ------
+    InputError
+        If the hash is another.
+    """
+    content = path.read_bytes()
+    found = hashlib.sha1(b"blob %d\0%b" % (len(content), content)).hexdigest()
+    if found != sha1:
+        raise InputError(f"{path}: Git's SHA-1 is {found}, expected {sha1}; {cure}")

@@ -1,0 +1,76 @@
+"""OpenL3 embeddings of clips, the network made once a process."""
+
+import warnings
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from scenes.backend import keras
+from scenes.dataset import SECONDS
+from scenes.embedder import ready
+from scenes.errors import MediaWarning
+from scenes.inference import forward
+from scenes.openl3 import load, network
+from scenes.openl3_input import RATE, read_pictures, read_spectrograms, window_starts
+
+# Windows looked at before the rest: some of some clips, both evenly chosen.
+SAMPLE_CLIPS, SAMPLE_WINDOWS = 8, 5
+
+
+def windows(hop: float) -> int:
+    """How many embeddings a clip has."""
+    return len(window_starts(SECONDS * RATE, hop))
+
+
+def read_inputs(path: str, modality: str, hop: float) -> np.ndarray:
+    """What the network of a modality looks at in a clip, float32 `[T, ...]`."""
+    return read_spectrograms(path, hop) if modality == "audio" else read_pictures(path, windows(hop))
+
+
+@cache
+def embedder(
+    modality: str,
+    paths: tuple[str, ...],
+    hop: float,
+    widths: tuple[int, ...],
+    weights: Path | None,
+    precision: str,
+    seed: int,
+) -> keras.Model:
+    """Build a network ready for inference.
+
+    Parameters
+    ----------
+    modality, widths
+        See `scenes.openl3.network`.
+    paths : tuple of str
+        The clips, of which some are looked at, see `scenes.embedder.ready`.
+    hop : float
+        Seconds between two windows.
+    weights : Path or None
+        File for `scenes.openl3.load`; None for seeded untrained weights.
+    precision : str
+        See `scenes.embedder.ready`.
+    seed : int
+        Seed of untrained weights.
+
+    Returns
+    -------
+    Model
+        As `scenes.openl3.network` returns.
+    """
+    keras.utils.set_random_seed(seed)
+    exact = network(modality, list(widths))
+    if weights:
+        load(exact, weights)
+    chosen = np.linspace(0, len(paths) - 1, min(SAMPLE_CLIPS, len(paths))).astype(int)
+    of_clip = np.linspace(0, windows(hop) - 1, min(SAMPLE_WINDOWS, windows(hop))).astype(int)
+    with warnings.catch_warnings(action="ignore", category=MediaWarning):  # map_clips counts them
+        some = np.concatenate([read_inputs(paths[clip], modality, hop)[of_clip] for clip in chosen])
+    return ready(exact, lambda: network(modality, list(widths)), some, weights is not None, precision)
+
+
+def embed(inputs: np.ndarray, network: keras.Model) -> np.ndarray:
+    """Embeddings float32 `[clips, T, 512]` of what `read_inputs` gives of some clips, `[clips, T, ...]`."""
+    return forward(network, inputs.reshape(-1, *inputs.shape[2:])).reshape(*inputs.shape[:2], -1)

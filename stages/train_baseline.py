@@ -1,0 +1,70 @@
+"""Train a system of the DCASE 2021 Task 1B baseline on OpenL3's embeddings of single frames."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+
+from scenes import options
+from scenes.backend import keras
+from scenes.baseline import (
+    MODALITIES,
+    build,
+    classifier,
+    columns,
+    loader,
+    moments,
+    official,
+    open_embeddings,
+    set_moments,
+)
+from scenes.cli import run
+from scenes.dataset import hold_out, read_classes, read_split
+from scenes.inference import load_weights
+from scenes.openl3 import DIMENSION
+from scenes.precision import policy
+from scenes.training import Recipe, train
+
+
+def main(
+    system: Annotated[Literal["audio", "visual", "early", "official"], typer.Argument(help="which of the four")],
+    split: Path,
+    classes: Path,
+    embedding: Annotated[str, typer.Argument(help="embeddings, with {modality}")],
+    nets: Annotated[str, typer.Argument(help="the trained audio and visual system, with {modality}; for official")],
+    model: Path,
+    history: Path,
+    validation: Annotated[float, typer.Option(help="part of each class's train locations to hold out")] = 0.1,
+    epochs: options.Epochs = 199,
+    batch: options.Batch = 64,
+    lr: options.LearningRate = 1e-4,
+    l2: options.L2 = 1e-4,
+    precision: options.Precision = "auto",
+    seed: options.Seed = 0,
+) -> None:
+    clips, table = read_split(split), read_classes(classes)
+    # The baseline has a validation of its own: that of the other systems is kept out of it, as of their training.
+    own = hold_out(clips.assign(fold=clips["fold"].replace("validation", "evaluate")), validation, seed)
+    embeddings = open_embeddings(system, embedding, clips)
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(policy(precision))
+    inputs = [split, *(Path(embedding.format(modality=modality)) for modality in MODALITIES[system])]
+    if system == "official":
+        trained = [Path(nets.format(modality=modality)) for modality in MODALITIES[system]]
+        parts = [classifier(DIMENSION, len(table), modality) for modality in MODALITIES[system]]
+        for part, path in zip(parts, trained, strict=True):
+            load_weights(part, path)
+        network, inputs = official(*parts, len(table)), inputs + trained
+    else:
+        network = build(system, len(table))
+        present = (own[columns(system)] != "").all(axis=1) & (own["fold"] == "train")
+        if present.any():
+            set_moments(network, *moments(embeddings, np.flatnonzero(present)))
+    frames = embeddings[0].shape[1]
+    recipe = Recipe(epochs, batch, frames, lr, l2, ["original"], 1.0, False, seed, keep="best")
+    train(network, loader(embeddings), own, table, columns(system), inputs, model, history, recipe, frames)
+
+
+if __name__ == "__main__":
+    run(main)
