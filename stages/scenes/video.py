@@ -73,10 +73,10 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
 
 
 def _decode(container: av.container.InputContainer, stream: av.VideoStream, stamps: list) -> Iterator[av.VideoFrame]:
-    """Decode frames in order, up to the last stamp at least, leaving out what neither a frame nor a stamp refers to.
+    """Decode in order the frames on screen at the stamps (in units of the stream's time base) and what they refer to.
 
-    About half the frames of a usual film are such, and decoding is what reading a clip costs. Those on screen at the
-    stamps (in units of the stream's time base), the last one and whatever has no stamp of its own are decoded.
+    Reading a clip costs little but decoding, and about half the frames of a usual film are such that no other refers
+    to them: those are left out, unless on screen at a stamp, the last of the film, or without a time of their own.
     """
     packets = []
     for packet in container.demux(stream):
