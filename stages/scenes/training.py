@@ -108,6 +108,7 @@ def train(
     trainer.fit(
         batches,
         epochs=recipe.epochs,
+        shuffle=False,  # the batches are, anew in each epoch: Keras' own order would be another after a kill
         initial_epoch=checkpoint.restore(trainer),
         verbose=0,
         callbacks=[
@@ -156,7 +157,7 @@ class Checkpoint(keras.callbacks.Callback):
     """The state of a training on disk, whole at any moment, for going on after a kill.
 
     Saved after an epoch, but at most twice a minute, and so seldom that saving takes a tenth of the time: NASNetLarge's
-    state is 1 GB.
+    state is 1 GB. So a kill costs at most an epoch, or where epochs are shorter, half a minute or ten times a saving.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -170,6 +171,11 @@ class Checkpoint(keras.callbacks.Callback):
         if not states:
             return 0
         trainer.load_weights(states[-1])
+        # Keras leaves out of its files how far each dropout's random numbers had got: one draw a step.
+        for layer in trainer.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                state = layer.seed_generator.state
+                state.assign([int(keras.ops.convert_to_numpy(state)[0]), int(trainer.optimizer.iterations)])
         return int(states[-1].name[len("epoch-") :].partition(".")[0])
 
     def on_epoch_end(self, epoch: int, logs=None) -> None:
