@@ -170,6 +170,13 @@ def test_training_leaves_weights_and_history_and_repeats_itself():
     restored.load_weights("a/m.weights.h5")
 
 
+def test_threads_that_make_batches_ahead_change_nothing(monkeypatch):
+    run_training("alone", small_network(0.2), epochs=3)
+    monkeypatch.setattr(training, "on_gpu", lambda: True)
+    run_training("threads", small_network(0.2), epochs=3)
+    assert Path("alone/m.weights.h5").read_bytes() == Path("threads/m.weights.h5").read_bytes()
+
+
 def test_without_validation_its_columns_stay_empty():
     assert run_training("a", small_network(), epochs=1, fold="evaluate")["val_loss"].isna().all()
 

@@ -17,12 +17,15 @@ from scenes.inference import BATCH, predict
 from scenes.mixup import check
 from scenes.optimizer import FlatAdam, flatten
 from scenes.outputs import write_csv, writing
+from scenes.precision import on_gpu
 from scenes.resume import finish, resume_folder
 
 # A training of fewer steps is over before a better graph would pay.
 SHORT = 200
 # Seconds between two states on disk, at least.
 PAUSE = 30.0
+# Threads that make batches ahead for a GPU, whose step may be as short as the making of a batch.
+THREADS = 4
 HISTORY_COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr", "seconds"]
 
 
@@ -99,6 +102,8 @@ def train(
     batches = MixedBatches(
         load, clips, targets, recipe.batch, recipe.seconds, recipe.seed, parts=recipe.mixup, alpha=recipe.mixup_alpha
     )
+    if on_gpu():
+        batches.workers = batches.max_queue_size = THREADS
     validation = Batches(load, validation_clips, targets, BATCH) if len(validation_clips) else None
     if recipe.epochs * len(batches) < SHORT:
         keep_graphs_as_traced()
