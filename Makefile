@@ -1,6 +1,6 @@
 # make        set up .venv and run the whole pipeline on the synthetic demo set
 # make test   set up .venv and run the tests
-# make predict, make dag, make clean: see below
+# make predict, make benchmark, make dag, make clean: see below
 
 # The first Python of these that is 3.11 or 3.12.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	&& echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test lint predict dag clean
+.PHONY: all test lint predict benchmark dag clean
 
 # Classifiers are made side by side, JOBS at a time and the largest first, each from its features to its predictions, and
 # each on its share of the cores: on a processor, much of a small training is one thread's work. JOBS=1 on one GPU.
@@ -40,6 +40,11 @@ lint: .venv/installed
 # Every classifier's predictions, without the ensembles.
 predict: .venv/installed
 	dvc repro $$(dvc stage list --name-only | grep ^predict-)
+
+# Times and memory beside those of the plain way; half an hour on two cores. VIDEOS: folders of .mp4 files.
+benchmark: .venv/installed
+	pip install --quiet --disable-pip-version-check -r requirements-benchmarks.txt
+	python benchmarks/run.py $(VIDEOS)
 
 # The pipeline as the graph of the README.
 dag: .venv/installed

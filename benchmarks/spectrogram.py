@@ -1,11 +1,14 @@
 """Time the spectrograms against librosa and gammatone, and measure both CQTs against exact inner products.
 
+The floor is what no such transform can do without, on arrays that lie ready: the FFTs, and for GAM the product with its
+dense filters.
+
 Needs `stages` on the path: PYTHONPATH=stages python benchmarks/spectrogram.py
 """
 
 import os
-import time
 from collections.abc import Callable
+from functools import partial
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # both ways on one core: the pipeline's workers share the cores by clips
 
@@ -14,6 +17,7 @@ import numpy as np
 import scipy
 import typer
 from gammatone.fftweight import fft_gtgram
+from measure import machine, median_seconds, show
 
 from scenes import spectrogram
 
@@ -36,6 +40,11 @@ def plain_cqt(audio: np.ndarray) -> np.ndarray:
     return np.abs(librosa.cqt(audio, sr=RATE, hop_length=HOP, fmin=FMIN, n_bins=BINS, bins_per_octave=BINS_PER_OCTAVE))
 
 
+def each(transform: Callable, clips: list[np.ndarray]) -> None:
+    for audio in clips:
+        transform(audio)
+
+
 def clip(rng: np.random.Generator) -> np.ndarray:
     """A stereo clip of noise, tones and clicks, float32 [2, samples]."""
     seconds = np.arange(SECONDS * RATE) / RATE
@@ -47,15 +56,19 @@ def clip(rng: np.random.Generator) -> np.ndarray:
     return audio.astype(np.float32)
 
 
-def median_seconds(transform: Callable, clips: list[np.ndarray], repeats: int) -> float:
-    """Median over all clips and repeats, after one call that fills the caches."""
-    transform(clips[0])
-    durations = []
-    for audio in clips * repeats:
-        start = time.perf_counter()
-        transform(audio)
-        durations.append(time.perf_counter() - start)
-    return float(np.median(durations))
+def floor_mel(frames: np.ndarray) -> None:
+    for start in range(0, len(frames), spectrogram.BATCH):
+        scipy.fft.rfft(frames[start : start + spectrogram.BATCH], 8192)
+
+
+def floor_gam(frames: np.ndarray, bank: np.ndarray, magnitudes: np.ndarray) -> None:
+    floor_mel(frames)
+    bank @ magnitudes
+
+
+def floor_cqt(audio: np.ndarray, products: np.ndarray) -> None:
+    scipy.fft.rfft(audio, products.shape[-1] * HOP)
+    scipy.fft.ifft(products)
 
 
 def inner_products(channel: np.ndarray, bands: np.ndarray, frames: np.ndarray) -> np.ndarray:
@@ -76,26 +89,38 @@ def inner_products(channel: np.ndarray, bands: np.ndarray, frames: np.ndarray) -
 
 
 def main(clips: int = 4, repeats: int = 5, seed: int = 0) -> None:
-    """Print seconds a stereo clip of 10 s for both ways, and the relative error of both CQTs."""
+    """Print the times of both ways and of the floor, and the relative error of both CQTs."""
     rng = np.random.default_rng(seed)
     audio = [clip(rng) for _ in range(clips)]
-    pairs = {
-        "mel": (plain_mel, spectrogram.mel),
-        "gam": (plain_gam, spectrogram.gam),
-        "cqt": (plain_cqt, spectrogram.cqt),
+    frames = rng.normal(size=(2 * FRAMES, 3840)).astype(np.float32)
+    bank, magnitudes = (rng.random(shape, np.float32) for shape in ((BINS, 4097), (4097, 2 * FRAMES)))
+    products = (rng.normal(size=(2, BINS, 800)) + 0j).astype(np.complex64)
+    kinds = {
+        "mel": (plain_mel, spectrogram.mel, partial(floor_mel, frames)),
+        "gam": (plain_gam, spectrogram.gam, partial(floor_gam, frames, bank, magnitudes)),
+        "cqt": (plain_cqt, spectrogram.cqt, partial(floor_cqt, audio[0], products)),
     }
-    rows = {kind: [median_seconds(way, audio, repeats) for way in ways] for kind, ways in pairs.items()}
-    rows["all"] = np.sum(list(rows.values()), axis=0).tolist()
-    print(f"{'kind':<6}{'plain s':>10}{'ours s':>10}{'ratio':>8}")
-    for kind, (plain, ours) in rows.items():
-        print(f"{kind:<6}{plain:>10.3f}{ours:>10.3f}{plain / ours:>8.1f}")
+    times = []
+    for plain, ours, floor in kinds.values():
+        ways = {"plain": partial(each, plain, audio), "ours": partial(each, ours, audio), "floor": floor}
+        seconds = median_seconds(ways, repeats)
+        times.append([seconds["plain"] / clips, seconds["ours"] / clips, seconds["floor"]])
+    times.append(np.sum(times, axis=0).tolist())
+    versions = machine("librosa", "gammatone", "numpy", "scipy")
+    print(f"Spectrograms of a stereo clip of ten seconds, one core ({versions}), ms:\n")
+    rows = [
+        [kind, *(f"{1e3 * time:.1f}" for time in row), f"{row[0] / row[1]:.1f}", f"{row[1] / row[2]:.1f}"]
+        for kind, row in zip([*kinds, "all"], times, strict=True)
+    ]
+    show(["", "librosa, gammatone", "ours", "floor", "ratio", "ours to floor"], rows)
 
     bands, frames = np.arange(0, BINS, 7), np.arange(0, FRAMES, 23)
     exact = inner_products(audio[0][0], bands, frames)
-    print(f"\n{'CQT error':<12}{'median':>10}{'99th':>10}")
+    rows = []
     for name, magnitude in (("librosa", plain_cqt(audio[0])), ("ours", np.exp(spectrogram.cqt(audio[0])))):
         error = np.abs(magnitude[0][np.ix_(bands, frames)] - exact) / exact
-        print(f"{name:<12}{np.median(error):>10.1e}{np.quantile(error, 0.99):>10.1e}")
+        rows.append([name, f"{np.median(error):.1e}", f"{np.quantile(error, 0.99):.1e}"])
+    show(["relative error of the CQT", "median", "99th percentile"], rows)
 
 
 if __name__ == "__main__":

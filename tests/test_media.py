@@ -1,5 +1,6 @@
 """Sound and pictures: what good files give, and what bad ones say."""
 
+import av
 import numpy as np
 import pytest
 from conftest import noise, write_mp4, write_wav
@@ -118,3 +119,23 @@ def test_bad_video_says_which_file_and_why(tmp_path):
             with pytest.raises(InputError, match="truncated|empty") as error:
                 read(tmp_path / name)
             assert name in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"g": "7"}, {"g": "12", "x264-params": "open-gop=1"}, {"bf": "0"}])
+def test_frames_are_those_of_decoding_all(tmp_path, options):
+    path = tmp_path / "a.mp4"
+    generator = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("libx264", rate=24, options=options)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        still = generator.integers(0, 256, (48, 400, 3), dtype=np.uint8)
+        for index in range(242):
+            moving = np.ascontiguousarray(still[:, index : index + 64]) // (1 + index % 2)
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(moving, format="rgb24")))
+        container.mux(pictures.encode())
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = [(frame.time, frame) for frame in container.decode(stream)]
+    shown = [[frame for time, frame in frames if time <= second + 0.5][-1] for second in range(10)]
+    scaled = [frame.reformat(32, 32, "rgb24", interpolation="BILINEAR").to_ndarray() for frame in shown]
+    np.testing.assert_array_equal(read_frames(path, 32), scaled)

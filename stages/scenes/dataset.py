@@ -172,15 +172,36 @@ def open_array(path: Path) -> np.ndarray:
         raise InputError(f"{path}: not a whole .npy array ({error}); remove it and run its stage again") from error
 
 
-def open_rows(path: Path, split: pd.DataFrame) -> np.ndarray:
-    """Memory-map an array that has one row a clip of `split`.
+class Rows:
+    """A `.npy` array with one row a clip, mapped into memory anew for every use.
+
+    What has been read of a mapping counts as the process's memory for as long as the mapping stands: of frames, 40 GB.
+
+    Parameters
+    ----------
+    path : Path
+        The array's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.shape = path, open_array(path).shape
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return open_array(self.path)
+
+    def __getitem__(self, index) -> np.ndarray:
+        return open_array(self.path)[index]
+
+
+def open_rows(path: Path, split: pd.DataFrame) -> Rows:
+    """Open an array that has one row a clip of `split`.
 
     Raises
     ------
     InputError
         If the file is not such an array.
     """
-    array = open_array(path)
-    if len(array) != len(split):
-        raise InputError(f"{path}: {len(array)} rows for {len(split)} clips; run its stage again")
-    return array
+    rows = Rows(path)
+    if rows.shape[0] != len(split):
+        raise InputError(f"{path}: {rows.shape[0]} rows for {len(split)} clips; run its stage again")
+    return rows

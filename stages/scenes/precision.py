@@ -28,9 +28,14 @@ def agree(fast: np.ndarray, exact: np.ndarray) -> bool:
     return bool((np.sum(fast * exact, axis=1) > 0.999 * norms).all())
 
 
-def _bfloat16_pays() -> bool:
+def on_gpu() -> bool:
+    """Whether Keras computes on a GPU."""
     device = str(keras.ops.ones(()).device).lower()
-    if "gpu" in device or "cuda" in device:
+    return "gpu" in device or "cuda" in device
+
+
+def _bfloat16_pays() -> bool:
+    if on_gpu():
         return _product_seconds("bfloat16") < 0.7 * _product_seconds("float32")
     processor = Path("/proc/cpuinfo")
     return processor.exists() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor.read_text().split())

@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from scenes.errors import MediaWarning
+from scenes.errors import InputError, MediaWarning
 from scenes.outputs import writing
 from scenes.resume import finish, resume_folder
 
@@ -34,8 +34,9 @@ def map_clips(
 
     Shards of clips go through joblib, whose backend and number of workers are those of the environment variables
     `SCENES_BACKEND` (default loky) and `SCENES_WORKERS` (default all cores, fewer for few clips, because starting a
-    worker takes as long as hundreds of clips; one with a network, which uses all cores or the GPU by itself). Finished
-    shards survive a kill.
+    worker takes as long as hundreds of clips; one with a network, which uses all cores or the GPU by itself). With the
+    address of a Dask scheduler in `SCENES_DASK` they go to its workers, which start in this folder, see the same files
+    and have `stages` on their path. Finished shards survive a kill.
 
     Parameters
     ----------
@@ -56,23 +57,21 @@ def map_clips(
     """
     folder = resume_folder(output, inputs)
     partial, done = folder / "array.npy", folder / "done"
-    if not done.exists():
+    if not (partial.exists() and done.exists()):
         np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=(len(clips), *shape))
-        done.touch()
-    array = np.lib.format.open_memmap(partial, mode="r+")
+        done.write_text("")
     finished = {int(line) for line in done.read_text().split()}
     starts = [start for start in range(0, len(clips), SHARD) if start not in finished]
-    workers = 1 if network else max(1, min(joblib.cpu_count(), len(starts) // SHARDS_A_WORKER))
-    results = joblib.Parallel(
-        n_jobs=int(os.environ.get("SCENES_WORKERS", workers)),
-        backend=os.environ.get("SCENES_BACKEND", "loky"),
-        return_as="generator_unordered",
-    )(joblib.delayed(_shard)(read, network, start, clips[start : start + SHARD]) for start in starts)
+    shards = [(read, network, start, clips[start : start + SHARD]) for start in starts]
+    address = os.environ.get("SCENES_DASK")
+    results = _on_cluster(address, shards) if address else _on_this_machine(shards, 1 if network else None)
     messages: Counter[str] = Counter()
     first: dict[str, str] = {}
     initial = len(clips) - sum(len(clips[start : start + SHARD]) for start in starts)
     with tqdm(total=len(clips), initial=initial, desc=output.stem, unit="clip") as bar:
         for start, rows, notes in results:
+            # Mapped anew for each shard: what stays mapped counts as memory, in the end all of the array.
+            array = np.lib.format.open_memmap(partial, mode="r+")
             for offset, row in rows.items():
                 array[start + offset] = row
             array.flush()
@@ -84,10 +83,37 @@ def map_clips(
             bar.update(len(clips[start : start + SHARD]))
     for message, count in messages.items():
         print(f"warning: {count} clips: {message} (the first: {first[message]})", file=sys.stderr)
-    del array
     with writing(output) as temporary:
         partial.replace(temporary)
     finish(folder)
+
+
+def _on_this_machine(shards: list[tuple], workers: int | None) -> Iterator[tuple]:
+    workers = workers or max(1, min(joblib.cpu_count(), len(shards) // SHARDS_A_WORKER))
+    return joblib.Parallel(
+        n_jobs=int(os.environ.get("SCENES_WORKERS", workers)),
+        backend=os.environ.get("SCENES_BACKEND", "loky"),
+        batch_size=1,
+        return_as="generator_unordered",
+    )(joblib.delayed(_shard)(*shard) for shard in shards)
+
+
+def _on_cluster(address: str, shards: list[tuple]) -> Iterator[tuple]:
+    """Dask gives the shards of a worker that died to the others."""
+    from distributed import Client, KilledWorker, as_completed  # a second, which only a cluster is worth
+
+    try:
+        client = Client(address)
+    except (OSError, ValueError) as error:
+        raise InputError(f"SCENES_DASK: no Dask scheduler answers at {address} ({error})") from error
+    with client:
+        try:
+            for future in as_completed([client.submit(_shard, *shard, pure=False) for shard in shards]):
+                yield future.result()
+        except KilledWorker as error:
+            raise InputError(
+                f"SCENES_DASK: a shard ended one worker after another; see their logs ({error})"
+            ) from error
 
 
 def _shard(read: Callable, network: Callable | None, start: int, clips: list) -> tuple[int, dict, list]:

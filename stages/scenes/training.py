@@ -18,12 +18,15 @@ from scenes.inference import BATCH, predict
 from scenes.mixup import check
 from scenes.optimizer import adam, flatten
 from scenes.outputs import write_csv, writing
+from scenes.precision import on_gpu
 from scenes.resume import finish, resume_folder
 
 # A training of fewer steps is over before a better graph would pay.
 SHORT = 200
 # Seconds between two states on disk, at least.
 PAUSE = 30.0
+# Threads that make batches ahead for a GPU, whose step may be as short as the making of a batch.
+THREADS = 4
 HISTORY_COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr", "seconds"]
 
 
@@ -110,6 +113,8 @@ def train(
         load, clips, targets, recipe.batch, recipe.seconds, recipe.seed, units,
         parts=recipe.mixup, alpha=recipe.mixup_alpha,
     )  # fmt: skip
+    if on_gpu():
+        batches.workers = batches.max_queue_size = THREADS
     validation = Batches(load, validation_clips, targets, BATCH, units) if len(validation_clips) else None
     if recipe.epochs * len(batches) < SHORT:
         keep_graphs_as_traced()
@@ -119,6 +124,7 @@ def train(
     trainer.fit(
         batches,
         epochs=recipe.epochs,
+        shuffle=False,  # the batches are, anew in each epoch: Keras' own order would be another after a kill
         initial_epoch=checkpoint.restore(trainer),
         verbose=0,
         callbacks=[
@@ -170,7 +176,7 @@ class Checkpoint(keras.callbacks.Callback):
     """The state of a training on disk, whole at any moment, for going on after a kill.
 
     Saved after an epoch, but at most twice a minute, and so seldom that saving takes a tenth of the time: NASNetLarge's
-    state is 1 GB.
+    state is 1 GB. So a kill costs at most an epoch, or where epochs are shorter, half a minute or ten times a saving.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -184,6 +190,11 @@ class Checkpoint(keras.callbacks.Callback):
         if not states:
             return 0
         trainer.load_weights(states[-1])
+        # Keras leaves out of its files how far each dropout's random numbers had got: one draw a step.
+        for layer in trainer.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                state = layer.seed_generator.state
+                state.assign([int(keras.ops.convert_to_numpy(state)[0]), int(trainer.optimizer.iterations)])
         return int(states[-1].name[len("epoch-") :].partition(".")[0])
 
     def on_epoch_end(self, epoch: int, logs=None) -> None:

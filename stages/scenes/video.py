@@ -1,11 +1,14 @@
 """Pictures of a clip: the ten frames in the middle of its ten seconds."""
 
 import warnings
+from bisect import bisect_right
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from scenes.dataset import SECONDS
 from scenes.errors import InputError, MediaWarning
@@ -40,14 +43,15 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
             if not container.streams.video:
                 raise InputError(f"{path}: has no pictures; take its clip out of the setup file")
             stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
+            stream.thread_count = 1  # workers share the cores by clips: with less waiting than by frames
             start = stream.start_time or 0
             shown: list[np.ndarray] = []
+            reformatter = VideoReformatter()
             previous, time = None, Fraction(0)
-            for frame in container.decode(stream):
+            for frame in _decode(container, stream, [start + moment / stream.time_base for moment in times]):
                 time = (frame.pts - start) * stream.time_base
                 while previous is not None and len(shown) < SECONDS and times[len(shown)] < time:
-                    shown.append(_square(previous, size))
+                    shown.append(_square(previous, size, reformatter))
                 previous = frame
                 if len(shown) == SECONDS:
                     break
@@ -56,9 +60,9 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
                 check_whole(path, time, promised)
                 # The last frame stays on screen until the stream ends.
                 while previous is not None and len(shown) < SECONDS and times[len(shown)] < max(promised, time):
-                    shown.append(_square(previous, size))
+                    shown.append(_square(previous, size, reformatter))
                 if previous is not None and not shown:
-                    shown.append(_square(previous, size))
+                    shown.append(_square(previous, size, reformatter))
     except av.FFmpegError as error:
         raise InputError(f"{path}: empty, truncated or not a video ({error.strerror}); restore it") from error
     if not shown:
@@ -68,12 +72,32 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
     return np.stack([shown[second % len(shown)] for second in range(SECONDS)])
 
 
+def _decode(container: av.container.InputContainer, stream: av.VideoStream, stamps: list) -> Iterator[av.VideoFrame]:
+    """Decode in order the frames on screen at the stamps (in units of the stream's time base) and what they refer to.
+
+    Reading a clip costs little but decoding, and about half the frames of a usual film are such that no other refers
+    to them: those are left out, unless on screen at a stamp, the last of the film, or without a time of their own.
+    """
+    packets = []
+    for packet in container.demux(stream):
+        if packet.size:
+            packets.append(packet)
+        if packet.dts is not None and packet.dts > stamps[-1]:
+            break
+    starts = sorted(packet.pts for packet in packets if packet.pts is not None)
+    wanted = {None, *starts[-1:], *(starts[max(bisect_right(starts, stamp) - 1, 0)] for stamp in stamps if starts)}
+    for packet in packets:
+        stream.codec_context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        yield from stream.decode(packet)
+    yield from stream.decode(None)
+
+
 def check_whole(path: Path | str, last: Fraction, promised: Fraction) -> None:
     """Hold the time of a film's last frame to the duration, in seconds, that its header promises (0: nothing)."""
     if last < Fraction(9, 10) * promised - 1:
         raise InputError(f"{path}: truncated, pictures end at {float(last):.1f} of {float(promised):.1f} s; restore it")
 
 
-def _square(frame: av.VideoFrame, size: int) -> np.ndarray:
-    picture = frame.reformat(width=size, height=size, format="rgb24", interpolation="BILINEAR").to_ndarray()
-    return np.rot90(picture, frame.rotation // 90)
+def _square(frame: av.VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:
+    square = reformatter.reformat(frame, width=size, height=size, format="rgb24", interpolation="BILINEAR")
+    return np.rot90(square.to_ndarray(), frame.rotation // 90)

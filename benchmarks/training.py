@@ -1,0 +1,107 @@
+"""Time training VGG14 at the paper's size against plain Keras, in patches a second.
+
+Plain is `model.fit` in float32 from a `PyDataset` with two workers over ready patches; ours cuts the patches, makes
+deltas and mixup, adds L2 and takes the precision that suits the machine. Ours is also timed with one batch repeated,
+which costs nothing to make. Of KERAS_BACKEND, on whatever device that backend takes. On a GPU: --batch 100 --steps 20.
+
+Needs `stages` on the path: PYTHONPATH=stages python benchmarks/training.py
+"""
+
+import time
+from functools import partial
+
+import numpy as np
+import typer
+from measure import machine, median_seconds, show
+
+from scenes.backend import keras
+from scenes.batches import MixedBatches
+from scenes.optimizer import FlatAdam
+from scenes.patches import patches
+from scenes.precision import policy
+from scenes.training import Trainer
+from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
+
+CLASSES, PARTS, CLIPS = 10, ["beta", "original", "uniform"], 40
+
+
+class Ready(keras.utils.PyDataset):
+    """So many batches cut from patches that lie ready; the first one again and again if `repeated`."""
+
+    def __init__(self, samples: np.ndarray, labels: np.ndarray, size: int, repeated: bool = False, workers: int = 1):
+        super().__init__(workers=workers)
+        self.samples, self.labels, self.size, self.repeated = samples, labels, size, repeated
+
+    def __len__(self) -> int:
+        return len(self.samples) // self.size
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        start = 0 if self.repeated else index * self.size
+        return self.samples[start : start + self.size], self.labels[start : start + self.size]
+
+
+def network(precision: str) -> keras.Model:
+    keras.config.set_dtype_policy(precision)
+    return vgg14(CLASSES, WIDTHS, 1024, DROPOUT, 0.4, 0.9)
+
+
+def operations(net: keras.Model) -> float:
+    """Floating-point operations of one training step a sample: a multiply-add is two, the backward pass twice more."""
+    products = [
+        layer.kernel.shape[-1] * np.prod(layer.kernel.shape[:-1]) * np.prod(layer.output.shape[1:-1])
+        for layer in net.layers
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))
+    ]
+    return 6 * float(sum(products))
+
+
+def product_rate(dtype: str, size: int = 4096) -> float:
+    """Floating-point operations a second of the machine's own matrix product."""
+    matrix = keras.ops.ones((size, size), dtype)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        keras.ops.convert_to_numpy(keras.ops.matmul(matrix, matrix)[0, 0])
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / min(times)
+
+
+def main(batch: int = 4, steps: int = 2, repeats: int = 5, precision: str = "auto") -> None:
+    """Print patches a second of both ways, for batches of `batch` before mixup."""
+    name = policy(precision)
+    versions = dict.fromkeys(["keras", keras.backend.backend()])
+    print(f"VGG14 at the paper's size, {name} on {keras.ops.ones(()).device} ({machine(*versions)}):\n")
+    rng = np.random.default_rng(0)
+    spectrograms = rng.standard_normal((CLIPS, 2, 128, 704)).astype(np.float16)
+    targets = np.eye(CLASSES, dtype=np.float32)[rng.integers(CLASSES, size=CLIPS)]
+    clips = np.resize(np.arange(CLIPS), steps * batch)
+    mixed = MixedBatches(
+        partial(patches, spectrograms), clips, targets, batch, 1, 0, parts=PARTS, alpha=0.4
+    )  # fmt: skip
+    size = len(mixed[0][0])
+    samples, labels = (np.concatenate(arrays) for arrays in zip(*(mixed[i] for i in range(steps)), strict=True))
+
+    plain = network("float32")
+    plain.compile(optimizer=keras.optimizers.Adam(1e-4), loss=keras.losses.KLDivergence(), metrics=["accuracy"])
+    ours = network(name)
+    trainer = Trainer(ours, FlatAdam(1e-4), 1e-4)
+    ways = {
+        "plain": lambda: plain.fit(Ready(samples, labels, size, workers=2), verbose=0),
+        "ours": lambda: trainer.fit(mixed, verbose=0, shuffle=False),
+        "ours, one batch repeated": lambda: trainer.fit(Ready(samples, labels, size, repeated=True), verbose=0),
+    }
+    seconds = median_seconds(ways, repeats)
+    rates = {"plain": product_rate("float32"), "ours": product_rate(ours.compute_dtype)}
+    rows = []
+    for way, time_taken in seconds.items():
+        speed = steps * size / time_taken
+        share = speed * operations(ours) / rates["plain" if way == "plain" else "ours"]
+        ratio = seconds["plain"] / time_taken
+        rows.append([way, f"{speed:.2f}", f"{speed * operations(ours) / 1e9:.0f}", f"{share:.0%}", f"{ratio:.2f}"])
+    show(["", "patches a second", "GFLOP/s", "of the matrix product's", "ratio to plain"], rows)
+    extra = seconds["ours"] / seconds["ours, one batch repeated"] - 1
+    print(f"Real input takes {extra:+.1%} of the time of a repeated batch; batches of {size} after mixup.\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

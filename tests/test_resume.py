@@ -1,0 +1,117 @@
+"""Stages killed at any moment (SIGKILL) go on where they stopped, to the result of an undisturbed run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from conftest import ROOT
+
+CLIPS = 24
+
+EXTRACTION = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from scenes import shards
+shards.SHARD = 2
+
+def read(number):
+    with open("calls", "a") as file:
+        file.write(f"{number}\\n")
+    time.sleep(0.05)
+    return np.random.default_rng(number).standard_normal(5)
+
+shards.map_clips(read, list(range(1, 25)), (5,), "float32", Path(sys.argv[1]), [])
+"""
+
+TRAINING = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+import train_embedding
+from scenes import training
+from scenes.cli import run
+training.PAUSE = 0.0  # or so short a training would leave no state
+run(train_embedding.main)
+"""
+
+
+def start(code: str, *arguments: str) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "stages"), "SCENES_WORKERS": "2"}
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment, stderr=subprocess.DEVNULL,
+                            start_new_session=True)  # fmt: skip
+
+
+def kill(process: subprocess.Popen) -> None:
+    """End the process and its workers without a chance to tidy up."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_killed_extraction_redoes_at_most_a_shard_a_worker():
+    assert start(EXTRACTION, "whole.npy").wait() == 0
+    Path("calls").unlink()
+    process = start(EXTRACTION, "cut.npy")
+    wait_for(lambda: any(len(done.read_text().split()) >= 3 for done in Path(".resume").glob("cut.npy@*/done")))
+    kill(process)
+    finished = 2 * len(next(Path(".resume").glob("cut.npy@*/done")).read_text().split())
+    assert 6 <= finished < CLIPS and not Path("cut.npy").exists()
+    Path("calls").unlink()
+    assert start(EXTRACTION, "cut.npy").wait() == 0
+    assert len(Path("calls").read_text().split()) == CLIPS - finished
+    assert Path("cut.npy").read_bytes() == Path("whole.npy").read_bytes()
+    assert not list(Path(".resume").iterdir())
+
+
+def test_work_of_another_run_is_cleaned_away_not_used():
+    process = start(EXTRACTION, "out.npy", "of other parameters")
+    wait_for(lambda: any(done.read_text() for done in Path(".resume").glob("out.npy@*/done")))
+    kill(process)
+    Path("calls").unlink()
+    assert start(EXTRACTION, "out.npy").wait() == 0
+    assert len(Path("calls").read_text().split()) == CLIPS and not list(Path(".resume").iterdir())
+
+
+def test_a_killed_training_goes_on_to_the_same_weights():
+    rows = [f"c{i},{'abc'[i % 3]},x,{i},{'train' if i < 9 else 'validation'},a.wav," for i in range(12)]
+    Path("split.csv").write_text("\n".join(["clip,scene,city,location,fold,audio,video", *rows]) + "\n")
+    Path("classes.csv").write_text("class,meta_class\na,x\nb,x\nc,y\n")
+    np.save("embedding.npy", np.random.default_rng(0).standard_normal((12, 10, 64)).astype(np.float32))
+
+    def command(name: str) -> subprocess.Popen:
+        return start(TRAINING, str(ROOT / "stages"), "split.csv", "classes.csv", "embedding.npy", f"{name}.weights.h5",
+                     f"{name}.csv", "--modality", "audio", "--epochs", "40", "--batch", "30", "--lr", "0.01",
+                     "--widths", "16", "--widths", "16")  # fmt: skip
+
+    assert command("whole").wait() == 0
+    process = command("cut")
+    wait_for(lambda: list(Path(".resume").glob("cut.weights.h5@*/epoch-*.weights.h5")))
+    kill(process)
+    assert not Path("cut.weights.h5").exists()
+    states = [path.name for path in Path(".resume").glob("cut.weights.h5@*/epoch-*")]
+    assert states and "epoch-000040.weights.h5" not in states
+    assert command("cut").wait() == 0
+    assert list(pd.read_csv("cut.csv")["epoch"]) == list(range(1, 41))
+    expected, found = weights("whole.weights.h5"), weights("cut.weights.h5")
+    assert expected.keys() == found.keys() and len(expected) >= 6
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def weights(path: str) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return arrays
