@@ -13,10 +13,9 @@ from scenes.backend import keras
 from scenes.batches import Batches
 from scenes.cli import run
 from scenes.dataset import SECONDS, open_rows, read_classes, read_split
-from scenes.errors import InputError
 from scenes.evaluation import evaluate
 from scenes.image_networks import classifier, pictures
-from scenes.inference import BATCH, predict
+from scenes.inference import BATCH, load_weights, predict
 from scenes.mlp import WIDTHS as MLP_WIDTHS
 from scenes.mlp import mlp
 from scenes.outputs import write_array
@@ -96,10 +95,7 @@ def visual_image(
 
 def _predict(network: keras.Model, model: Path, load: Callable, split, modality: str) -> np.ndarray:
     """Probabilities float32 `[clips not in train, 10, classes]`, NaN for a clip without the modality."""
-    try:
-        network.load_weights(model)
-    except ValueError as error:
-        raise InputError(f"{model}: weights of another network; train it again with these parameters") from error
+    load_weights(network, model)
     clips = split[split["fold"] != "train"]
     present = (clips[modality] != "").to_numpy()
     probabilities = np.full((len(clips), SECONDS, network.output_shape[-1]), np.nan, np.float32)

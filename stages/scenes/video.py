@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from scenes.dataset import SECONDS
 from scenes.errors import InputError, MediaWarning
@@ -43,11 +44,12 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
             stream.thread_type = "AUTO"
             start = stream.start_time or 0
             shown: list[np.ndarray] = []
+            reformatter = VideoReformatter()
             previous, time = None, Fraction(0)
             for frame in container.decode(stream):
                 time = (frame.pts - start) * stream.time_base
                 while previous is not None and len(shown) < SECONDS and times[len(shown)] < time:
-                    shown.append(_square(previous, size))
+                    shown.append(square(previous, size, reformatter))
                 previous = frame
                 if len(shown) == SECONDS:
                     break
@@ -56,9 +58,9 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
                 _check_whole(path, time, promised)
                 # The last frame stays on screen until the stream ends.
                 while previous is not None and len(shown) < SECONDS and times[len(shown)] < max(promised, time):
-                    shown.append(_square(previous, size))
+                    shown.append(square(previous, size, reformatter))
                 if previous is not None and not shown:
-                    shown.append(_square(previous, size))
+                    shown.append(square(previous, size, reformatter))
     except av.FFmpegError as error:
         raise InputError(f"{path}: empty, truncated or not a video ({error.strerror}); restore it") from error
     if not shown:
@@ -73,6 +75,7 @@ def _check_whole(path: Path | str, last: Fraction, promised: Fraction) -> None:
         raise InputError(f"{path}: truncated, pictures end at {float(last):.1f} of {float(promised):.1f} s; restore it")
 
 
-def _square(frame: av.VideoFrame, size: int) -> np.ndarray:
-    picture = frame.reformat(width=size, height=size, format="rgb24", interpolation="BILINEAR").to_ndarray()
-    return np.rot90(picture, frame.rotation // 90)
+def square(frame: av.VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:
+    """The whole picture of a frame, upright, scaled to a square, uint8 `[size, size, 3]`, RGB."""
+    picture = reformatter.reformat(frame, width=size, height=size, format="rgb24", interpolation="BILINEAR")
+    return np.rot90(picture.to_ndarray(), frame.rotation // 90)
