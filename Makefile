@@ -1,5 +1,6 @@
 # make        set up .venv and run the whole pipeline on the synthetic demo set
 # make test   set up .venv and run the tests
+# make app    the page of stages/serve.py; make test-app tests it in a Chromium
 # make predict, make dag, make clean: see below
 
 # The first Python of these that is 3.11 or 3.12.
@@ -8,7 +9,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	&& echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test lint predict dag clean
+.PHONY: all test app test-app lint predict dag clean
 
 # Classifiers are made side by side, JOBS at a time and the largest first, each from its features to its predictions: on
 # a processor, building the graph of a large network keeps one core busy for a minute. JOBS=1 where they share one GPU.
@@ -27,6 +28,14 @@ all: .venv/installed
 test: .venv/installed
 	@echo "Running the tests."
 	pytest
+
+app: .venv/app
+	python stages/serve.py
+
+test-app: .venv/app
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		{ echo "error: needs Chromium, such as apt-get install chromium" >&2; exit 1; }
+	pytest tests/test_serve.py
 
 lint: .venv/installed
 	ruff check
@@ -48,4 +57,8 @@ clean:
 	@echo "Installing requirements.txt into .venv (a few minutes)."
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/app: requirements-app.txt .venv/installed
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-app.txt
 	@touch $@
