@@ -1,5 +1,6 @@
 # make        set up .venv and run the whole pipeline on the synthetic demo set
 # make test   set up .venv and run the tests
+# make app    the page of stages/serve.py; make test-app tests it in a Chromium
 # make predict, make benchmark, make dag, make clean: see below
 
 # The first Python of these that is 3.11 or 3.12.
@@ -8,7 +9,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	&& echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test lint predict benchmark dag clean
+.PHONY: all test app test-app lint predict benchmark dag clean
 
 # Classifiers are made side by side, JOBS at a time and the largest first, each from its features to its predictions, and
 # each on its share of the cores: on a processor, much of a small training is one thread's work. JOBS=1 on one GPU.
@@ -32,6 +33,14 @@ all: .venv/installed
 test: .venv/installed
 	@echo "Running the tests."
 	pytest
+
+app: .venv/app
+	python stages/serve.py
+
+test-app: .venv/app
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		{ echo "error: needs Chromium, such as apt-get install chromium" >&2; exit 1; }
+	pytest tests/test_serve.py
 
 lint: .venv/installed
 	ruff check
@@ -58,4 +67,8 @@ clean:
 	@echo "Installing requirements.txt into .venv (a few minutes)."
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/app: requirements-app.txt .venv/installed
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-app.txt
 	@touch $@

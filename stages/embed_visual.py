@@ -12,10 +12,7 @@ from scenes.cli import run
 from scenes.dataset import SECONDS, open_array, read_media
 from scenes.errors import InputError
 from scenes.shards import map_clips
-from scenes.visual_embedding import embed, embedder
-
-# Clips of which one frame is looked at before the rest, evenly chosen.
-SAMPLE = 40
+from scenes.visual_embedding import embed, embedder, sample
 
 
 def main(
@@ -33,8 +30,7 @@ def main(
     rows = np.array([row for row in filmed if row is not None])
     if not len(rows):
         raise InputError(f"{media}: no clip has a video, there is nothing to embed")
-    sample = tuple(rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(int)].tolist())
-    prepare = partial(embedder, frames, sample, network, size, pretrained, weights, precision, seed)
+    prepare = partial(embedder, frames, sample(rows), network, size, pretrained, weights, precision, seed)
     inputs = [media, frames, *([Path(weights)] if weights != "none" else [])]
     map_clips(
         partial(_frames, frames=frames), filmed, (SECONDS, prepare().output_shape[-1]), "float32", out, inputs,

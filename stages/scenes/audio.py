@@ -43,17 +43,25 @@ def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
     sound, rate = read_sound(path)
     if len(sound) == 1:
         warnings.warn("mono sound, duplicated to two channels", MediaWarning, stacklevel=2)
-        sound = np.repeat(sound, 2, axis=0)
     elif len(sound) > 2:
         warnings.warn("more than two channels of sound, the first two taken", MediaWarning, stacklevel=2)
-        sound = sound[:2]
+    sound = stereo(sound)
     if rate != sample_rate:
         warnings.warn(f"sound at {rate} Hz, resampled to {sample_rate} Hz", MediaWarning, stacklevel=2)
         sound = soxr.resample(sound.T, rate, sample_rate).T
-    wanted = SECONDS * sample_rate
-    if sound.shape[1] < wanted - TOLERANCE * sample_rate:
+    if sound.shape[1] < (SECONDS - TOLERANCE) * sample_rate:
         warnings.warn(f"sound shorter than {SECONDS} s, repeated to fill them", MediaWarning, stacklevel=2)
-    return np.ascontiguousarray(np.take(sound, range(wanted), axis=1, mode="wrap"), dtype=np.float32)
+    return ten_seconds(sound, sample_rate)
+
+
+def stereo(sound: np.ndarray) -> np.ndarray:
+    """Two channels `[2, samples]` of any number: mono twice, the first two of more."""
+    return sound[[0, min(1, len(sound) - 1)]]
+
+
+def ten_seconds(sound: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Ten seconds, float32 `[2, 10 * sample_rate]`, of sound `[2, samples]`: repeated to fill them, or cut."""
+    return np.ascontiguousarray(np.take(sound, range(SECONDS * sample_rate), axis=1, mode="wrap"), dtype=np.float32)
 
 
 def read_sound(path: Path | str) -> tuple[np.ndarray, int]:

@@ -12,20 +12,8 @@ from scenes.errors import InputError
 BATCH = 40
 
 
-def forward(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
-    """Outputs of the network at inference, float32 `[n, ...]`, computed in batches of `BATCH`.
-
-    The last batch is filled up: another size would be traced again. Traced, not op by op: NASNetLarge at 331 pixels
-    would keep every layer's output, 1.3 GB a picture.
-    """
-    network.jit_compile = keras.backend.backend() == "jax"
-    filled = np.resize(inputs, (-(-len(inputs) // BATCH) * BATCH, *inputs.shape[1:]))
-    outputs = [network.predict_on_batch(filled[start : start + BATCH]) for start in range(0, len(filled), BATCH)]
-    return np.concatenate(outputs)[: len(inputs)].astype(np.float32)
-
-
 def load_weights(network: keras.Model, path: Path) -> None:
-    """Load the weights of a training.
+    """Load trained weights.
 
     Raises
     ------
@@ -36,6 +24,18 @@ def load_weights(network: keras.Model, path: Path) -> None:
         network.load_weights(path)
     except ValueError as error:
         raise InputError(f"{path}: weights of another network; train it again with these parameters") from error
+
+
+def forward(network: keras.Model, inputs: np.ndarray, batch: int = BATCH) -> np.ndarray:
+    """Outputs of the network at inference, float32 `[n, ...]`, computed in batches of `batch`.
+
+    The last batch is filled up: another size would be traced again. Traced, not op by op: NASNetLarge at 331 pixels
+    would keep every layer's output, 1.3 GB a picture.
+    """
+    network.jit_compile = keras.backend.backend() == "jax"
+    filled = np.resize(inputs, (-(-len(inputs) // batch) * batch, *inputs.shape[1:]))
+    outputs = [network.predict_on_batch(filled[start : start + batch]) for start in range(0, len(filled), batch)]
+    return np.concatenate(outputs)[: len(inputs)].astype(np.float32)
 
 
 def predict(network: keras.Model, batches: Batches, name: str) -> np.ndarray:

@@ -211,6 +211,11 @@ def _filtered(
     return np.log(filtered + log_offset)
 
 
+def longest_wavelet(sample_rate: int, bins: int, bins_per_octave: int, fmin: float, **_: float) -> float:
+    """Samples that the constant-Q transform's lowest frequency spans."""
+    return float(_wavelets(sample_rate, bins, bins_per_octave, fmin)[1][0])
+
+
 @functools.cache
 def _mel_bank(sample_rate: int, n_fft: int, bins: int, fmin: float, fmax: float) -> scipy.sparse.csr_array:
     """Slaney's mel bank, sparse [bins, n_fft / 2 + 1]."""

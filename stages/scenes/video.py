@@ -51,7 +51,7 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
             for frame in _decode(container, stream, [start + moment / stream.time_base for moment in times]):
                 time = (frame.pts - start) * stream.time_base
                 while previous is not None and len(shown) < SECONDS and times[len(shown)] < time:
-                    shown.append(_square(previous, size, reformatter))
+                    shown.append(square(previous, size, reformatter))
                 previous = frame
                 if len(shown) == SECONDS:
                     break
@@ -60,9 +60,9 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
                 check_whole(path, time, promised)
                 # The last frame stays on screen until the stream ends.
                 while previous is not None and len(shown) < SECONDS and times[len(shown)] < max(promised, time):
-                    shown.append(_square(previous, size, reformatter))
+                    shown.append(square(previous, size, reformatter))
                 if previous is not None and not shown:
-                    shown.append(_square(previous, size, reformatter))
+                    shown.append(square(previous, size, reformatter))
     except av.FFmpegError as error:
         raise InputError(f"{path}: empty, truncated or not a video ({error.strerror}); restore it") from error
     if not shown:
@@ -98,6 +98,7 @@ def check_whole(path: Path | str, last: Fraction, promised: Fraction) -> None:
         raise InputError(f"{path}: truncated, pictures end at {float(last):.1f} of {float(promised):.1f} s; restore it")
 
 
-def _square(frame: av.VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:
-    square = reformatter.reformat(frame, width=size, height=size, format="rgb24", interpolation="BILINEAR")
-    return np.rot90(square.to_ndarray(), frame.rotation // 90)
+def square(frame: av.VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:
+    """The whole picture of a frame, upright, scaled to a square, uint8 `[size, size, 3]`, RGB."""
+    picture = reformatter.reformat(frame, width=size, height=size, format="rgb24", interpolation="BILINEAR")
+    return np.rot90(picture.to_ndarray(), frame.rotation // 90)

@@ -11,6 +11,14 @@ from scenes.embedder import ready
 from scenes.image_networks import extractor, pictures
 from scenes.inference import forward
 
+# Clips of which one frame is looked at before the rest, evenly chosen.
+SAMPLE = 40
+
+
+def sample(rows: np.ndarray) -> tuple[int, ...]:
+    """Of the rows of clips that have pictures, those that `embedder` looks at."""
+    return tuple(rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(int)].tolist())
+
 
 @cache
 def embedder(

@@ -1,0 +1,62 @@
+"""Embeddings of sound by one of the PANNs: its weights, published or untrained, and what a network is given to hear."""
+
+import warnings
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import soxr
+
+from scenes import panns
+from scenes.audio import read_audio
+from scenes.dataset import SECONDS
+from scenes.errors import MediaWarning
+from scenes.weights import FOLDER, fetch
+
+ZENODO = "https://zenodo.org/records/3987831/files"
+DATASET_RATE = 48_000  # read_audio warns of every other one
+ESTIMATION_CLIPS = 4  # for batch norm's statistics of an untrained network
+
+
+def mono(sound: np.ndarray) -> np.ndarray:
+    """Mono at 32 kHz, `[320000]`, of ten seconds at 48 kHz, `[2, 480000]`: resampling keeps them exact."""
+    return soxr.resample(sound.mean(axis=0), DATASET_RATE, panns.RATE)
+
+
+def published(network: str, folder: Path = FOLDER, mirror: str = ZENODO) -> Path:
+    """The published checkpoint of a network, downloaded if it is not there."""
+    checkpoint = panns.published(network)
+    url = f"{mirror}/{quote(checkpoint.file)}?download=1"
+    return fetch(url, folder / checkpoint.file, checkpoint.md5, checkpoint.megabytes)
+
+
+def untrained(network: str, seed: int, paths: list[Path], unit: str) -> panns.Network:
+    """Seeded weights, and batch norm's statistics from clips evenly chosen, two at a time."""
+    net = panns.untrained(network, seed)
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(ESTIMATION_CLIPS, len(paths))).astype(int)]
+    batches = (
+        np.stack([mono(read_audio(path, DATASET_RATE)) for path in chosen[i : i + 2]]) for i in range(0, len(chosen), 2)
+    )
+    with warnings.catch_warnings(action="ignore", category=MediaWarning):  # map_clips counts them
+        panns.reestimate_batch_norm(net, (_in_units(sounds, unit) for sounds in batches))
+    return net
+
+
+def embed(sounds: np.ndarray, embedder: panns.Embedder, unit: str) -> np.ndarray:
+    """Embeddings float32 `[clips, 10, D]` of mono sounds `[clips, 320000]`.
+
+    Parameters
+    ----------
+    sounds : ndarray
+        As from `mono`.
+    embedder : panns.Embedder
+        The network.
+    unit : str
+        `second`, or `clip`: one embedding for all its seconds.
+    """
+    rows = embedder(_in_units(sounds, unit))
+    return np.broadcast_to(rows.reshape(len(sounds), -1, rows.shape[1]), (len(sounds), SECONDS, rows.shape[1]))
+
+
+def _in_units(sounds: np.ndarray, unit: str) -> np.ndarray:
+    return sounds if unit == "clip" else sounds.reshape(-1, panns.RATE)

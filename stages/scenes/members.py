@@ -1,0 +1,236 @@
+"""The trained classifiers of a checkout, for sound and pictures that are no part of its data set.
+
+A member is a classifier, `family/name`. Its features and its network are made by the functions that the stages use,
+with the numbers of params.yaml, which must be those of the recorded run (dvc.lock).
+"""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from scenes.audio import ten_seconds
+from scenes.dataset import SECONDS, read_classes, read_media
+from scenes.errors import InputError
+from scenes.stream import Window
+
+DATASET_RATE = 48_000
+SYNTHETIC = "data/demo/clips"
+
+
+class Run(NamedTuple):
+    """What a checkout knows of its recorded run."""
+
+    folder: Path
+    params: dict[str, Any]
+    stages: dict[str, Any]  # of dvc.yaml
+    commands: dict[str, str]  # of dvc.lock, by stage
+
+    @property
+    def classes(self) -> list[str]:
+        return list(read_classes(self.folder / "data/classes.csv")["class"])
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the recorded run learnt from the demo's made-up clips."""
+        return SYNTHETIC in self.commands.get("split", self.params["dataset"]["setup"])
+
+
+class Member(NamedTuple):
+    """A trained classifier."""
+
+    name: str
+    hears: bool  # it knows of sound, otherwise of pictures
+    inputs: Callable[
+        [np.ndarray], np.ndarray
+    ]  # of ten seconds, [2, samples] or [10, size, size, 3], a network's inputs
+    network: Any
+    needs: np.ndarray  # seconds of a window that have to be read before its k-th second is known, [10]
+
+
+def read_run(folder: Path) -> Run:
+    """Read the params.yaml, dvc.yaml and dvc.lock of a checkout."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    params, pipeline = (yaml.load((folder / name).read_text(), loader) for name in ("params.yaml", "dvc.yaml"))
+    lock = folder / "dvc.lock"
+    recorded = yaml.load(lock.read_text(), loader)["stages"] if lock.exists() else {}
+    return Run(folder, params, pipeline["stages"], {name: stage["cmd"] for name, stage in recorded.items()})
+
+
+def members_of(run: Run, ensemble: str) -> list[str]:
+    """Names of an ensemble's members, `family/name`, as dvc.yaml has them."""
+    ensembles = [name.removeprefix("fuse-") for name in run.stages if name.startswith("fuse-")]
+    if ensemble not in ensembles:
+        raise InputError(f"--ensemble {ensemble}: not one of {', '.join(ensembles)}")
+    files = [Path(path) for path in run.stages[f"fuse-{ensemble}"]["deps"] if path.endswith(".npy")]
+    return [f"{path.parent.name}/{path.stem}" for path in files]
+
+
+def load(run: Run, names: list[str]) -> list[Member]:
+    """Make the networks of some members and load their trained weights.
+
+    Raises
+    ------
+    InputError
+        If there is no such member, it is not trained, or params.yaml is not what it was trained with.
+    """
+    os.environ.setdefault("KERAS_BACKEND", run.params.get("backend", "tensorflow"))
+    from scenes.backend import keras  # only now: it asks for the backend
+    from scenes.inference import load_weights
+
+    members = []
+    for name in names:
+        family, _, key = name.partition("/")
+        if family not in FAMILIES or key not in run.params.get(FAMILIES[family][1], {}):
+            raise InputError(f"--member {name}: not family/name of a classifier, such as audio_spectrogram/mel")
+        build, section = FAMILIES[family]
+        weights = run.folder / f"data/models/{name}.weights.h5"
+        if not weights.exists():
+            raise InputError(f"{weights}: not trained yet; run dvc repro, or dvc pull where it is shared")
+        hears, inputs, network, needs = build(run, key, run.params[section][key])
+        keras.config.set_dtype_policy("float32")
+        net = network(len(run.classes))
+        load_weights(net, weights)
+        members.append(Member(name, hears, inputs, net, np.minimum(needs, SECONDS)))
+    return members
+
+
+def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS) -> np.ndarray:
+    """What each member says of the seconds of a window that can be known by now, `[members, seconds, classes]`.
+
+    NaN stands where a member has nothing to go by.
+    """
+    from scenes.inference import forward
+
+    said = []
+    for member in members:
+        medium = window.sound if member.hears else window.pictures
+        if medium is None:
+            said.append(None)
+            continue
+        end = medium.shape[1] / rate if member.hears else len(medium)
+        known = min(SECONDS, max(1, math.ceil(end - 0.5))) if window.whole else int((member.needs <= end).sum())
+        ten = ten_seconds(medium, rate) if member.hears else medium[np.arange(SECONDS) % len(medium)]
+        said.append(forward(member.network, member.inputs(ten)[:known], batch) if known else np.empty((0, 0)))
+    counts = [len(rows) for rows in said if rows is not None]
+    count = (max if window.whole else min)(counts, default=0)
+    classes = next((rows.shape[1] for rows in said if rows is not None and len(rows)), 0)
+    result = np.full((len(members), count, classes), np.nan, np.float32)
+    for number, rows in enumerate(said):
+        if rows is not None and count:
+            result[number, : len(rows[:count])] = rows[:count]
+    return result
+
+
+def _hold(run: Run, stage: str, numbers: dict[str, Any]) -> None:
+    """Hold params.yaml to the command of the recorded run: other numbers would give other features unnoticed."""
+    words = run.commands.get(stage, "").split()
+    for key, value in numbers.items() if words else ():
+        if isinstance(value, bool):
+            found, wanted = (
+                [word for word in words if word in (f"--{key}", f"--no-{key}")],
+                [f"--{'' if value else 'no-'}{key}"],
+            )
+        else:
+            found = [after for word, after in zip(words, words[1:], strict=False) if word == f"--{key}"]
+            wanted = [str(item) for item in (value if isinstance(value, list) else [value])]
+        if found != wanted:
+            raise InputError(
+                f"params.yaml: {key} is {' '.join(wanted)}, but {stage} ran with {' '.join(found) or 'none'}; "
+                "set it back or run dvc repro"
+            )
+
+
+def _audio_spectrogram(run: Run, kind: str, numbers: dict[str, Any]):
+    from scenes import spectrogram
+    from scenes.patches import DELTA_WIDTH, STARTS, WIDTH, patches
+    from scenes.vgg14 import vgg14
+
+    _hold(run, f"spectrogram@{kind}", numbers)
+    _hold(run, f"train-audio-spectrogram@{kind}", run.params["vgg14"])
+    rate, hop = numbers["sample_rate"], numbers["hop"]
+    half = spectrogram.longest_wavelet(**numbers) / 2 if kind == "cqt" else numbers["window"] / 2
+    needs = ((STARTS + WIDTH + DELTA_WIDTH // 2) * hop + half) / rate
+
+    def inputs(sound: np.ndarray) -> np.ndarray:
+        picture = getattr(spectrogram, kind)(sound, **numbers).astype(np.float16)
+        return patches(picture[None], np.zeros(SECONDS, int), np.arange(SECONDS))
+
+    return True, inputs, lambda classes: vgg14(classes, **run.params["vgg14"], bins=numbers["bins"]), needs
+
+
+def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
+    from scenes import panns
+    from scenes.audio_embedding import embed, mono, published, untrained
+    from scenes.mlp import mlp
+    from scenes.weights import FOLDER
+
+    common, seed = run.params["audio_embedding"], run.params["seed"]
+    _hold(run, f"embed-audio@{name}", {**numbers, **common, "seed": seed})
+    _hold(run, f"train-audio-embedding@{name}", run.params["mlp"])
+    if not numbers["pretrained"]:
+        clips = [run.folder / path for path in read_media(run.folder / "data/media.csv", "audio") if path]
+        network = untrained(name, seed, clips, common["unit"])
+    elif numbers["weights"] == "none":
+        network = panns.load(name, published(name, Path(os.environ.get("SCENES_WEIGHTS", FOLDER))))
+    else:
+        network = panns.load(name, run.folder / numbers["weights"])
+    embedder = panns.Embedder(network, common["layer"], common["precision"])
+    needs = np.arange(1, SECONDS + 1) if common["unit"] == "second" else np.full(SECONDS, SECONDS)
+    return (
+        True,
+        lambda sound: embed(mono(sound)[None], embedder, common["unit"])[0],
+        lambda classes: mlp(panns.published(name).dimension, classes, **run.params["mlp"]),
+        needs,
+    )
+
+
+def _visual_image(run: Run, name: str, numbers: dict[str, Any]):
+    from scenes.image_networks import classifier
+
+    _hold(run, "frames", run.params["frames"])
+    _hold(run, f"train-visual-image@{name}", numbers)
+    size = numbers["size"]
+    network = lambda classes: classifier(name, size, False, classes)  # noqa: E731
+    return False, _seen(name, size), network, np.arange(1, SECONDS + 1)
+
+
+def _visual_embedding(run: Run, name: str, numbers: dict[str, Any]):
+    from scenes.inference import forward
+    from scenes.mlp import mlp
+    from scenes.visual_embedding import embedder, sample
+
+    _hold(run, "frames", run.params["frames"])
+    common, seed = run.params["visual_embedding"], run.params["seed"]
+    _hold(run, f"embed-visual@{name}", {**numbers, **common, "seed": seed})
+    _hold(run, f"train-visual-embedding@{name}", run.params["mlp"])
+    filmed = np.flatnonzero(read_media(run.folder / "data/media.csv", "video"))
+    network = embedder(
+        run.folder / "data/frames.npy", sample(filmed), name, **numbers, precision=common["precision"], seed=seed
+    )
+    prepare = _seen(name, numbers["size"])
+    return (
+        False,
+        lambda pictures: forward(network, prepare(pictures), SECONDS),
+        lambda classes: mlp(network.output_shape[-1], classes, **run.params["mlp"]),
+        np.arange(1, SECONDS + 1),
+    )
+
+
+def _seen(name: str, size: int) -> Callable[[np.ndarray], np.ndarray]:
+    from scenes.image_networks import pictures
+
+    return lambda frames: pictures(frames[None], np.zeros(SECONDS, int), np.arange(SECONDS), name=name, size=size)
+
+
+# How a family's members are made, and the section of params.yaml that has one entry for each.
+FAMILIES: dict[str, tuple[Callable, str]] = {
+    "audio_spectrogram": (_audio_spectrogram, "spectrogram"),
+    "audio_embedding": (_audio_embedding, "audio"),
+    "visual_image": (_visual_image, "visual"),
+    "visual_embedding": (_visual_embedding, "visual"),
+}

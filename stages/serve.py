@@ -1,0 +1,99 @@
+"""A local page to drop a film on: its probabilities run along under it. Not a stage, but what they are for."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenes.cli import run
+from scenes.errors import InputError
+from scenes.members import load, members_of, read_run
+from scenes.outputs import write_json
+from scenes.sketch import Sketch
+from scenes.timeline import Timeline, follow
+
+CHECKOUT = Path(__file__).parents[1]
+HOUR = 3600
+PLAYER = """<video controls playsinline style="width: 100%; max-height: 24em"></video>
+<svg class="timeline" preserveAspectRatio="none" style="width: 100%; height: 8em; cursor: pointer"></svg><ol></ol>"""
+
+
+def main(
+    ensemble: Annotated[str, typer.Option(help="which ensemble of dvc.yaml")] = "all_models",
+    member: Annotated[list[str], typer.Option(help="instead: a classifier, family/name; may be repeated")] = (),
+    rule: Annotated[str, typer.Option(help="rule of fusion: mean, prod or max")] = "prod",
+    port: Annotated[int, typer.Option(help="port on this machine, 127.0.0.1")] = 7860,
+    largest: Annotated[str, typer.Option(help="largest file that may be uploaded")] = "1gb",
+    checkout: Annotated[Path, typer.Option(help="folder of params.yaml, dvc.yaml and data/models")] = CHECKOUT,
+) -> None:
+    trained = read_run(checkout)
+    members = load(trained, list(member) or members_of(trained, ensemble))
+    with tempfile.TemporaryDirectory() as folder:  # of what is uploaded and made, gone when the page is closed
+        os.environ.update(
+            GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1"
+        )
+        page(trained, members, rule, Path(folder)).launch(
+            server_name="127.0.0.1", server_port=port, max_file_size=largest, share=False, footer_links=[],
+            theme=gradio_theme(),
+        )  # fmt: skip
+
+
+def page(trained, members: list, rule: str, folder: Path):
+    """The page: a file goes in; player, timeline, figure, members and JSON come out."""
+    import gradio  # only now: it reads the environment
+
+    def classify(upload: str | None, progress=gradio.Progress()):  # noqa: B008
+        if not upload:
+            return None, None, None, None
+        sketch, told, timeline = Sketch(trained.params["spectrogram"]["mel"]), 0, None
+        try:
+            for timeline in follow(upload, None, members, trained.classes, rule, trained.params["frames"]["size"]):
+                sketch.add(timeline.window, told, timeline.members.shape[1])
+                told = timeline.members.shape[1]
+                progress(0.5, desc=f"{told} s")
+        except InputError as error:
+            raise gradio.Error(str(error).replace(upload, Path(upload).name), print_exception=False) from error
+        figure, content = (Path(upload).with_name(name) for name in ("timeline.png", "timeline.json"))
+        sketch.draw(timeline, figure)
+        write_json(content, {"synthetic": trained.synthetic, **timeline.content(), "file": Path(upload).name})
+        player = {
+            "source": f"/gradio_api/file={upload}", "classes": timeline.classes, "seconds": timeline.seconds.tolist(),
+        }  # fmt: skip
+        return player, _said(timeline), str(figure), str(content)
+
+    with gradio.Blocks(title="Where was it taken?", delete_cache=(HOUR, HOUR)) as blocks:
+        if trained.synthetic:
+            gradio.Markdown("**Trained on synthetic clips (the demo): what follows says nothing of real scenes.**")
+        upload = gradio.File(label="A film or a recording", file_types=["video", "audio"], type="filepath")
+        player = gradio.HTML(html_template=PLAYER, js_on_load=(Path(__file__).parent / "scenes/player.js").read_text())
+        said = gradio.Dataframe(label="What each member said", interactive=False)
+        figure = gradio.Image(label="Pictures, probabilities, MEL spectrogram", interactive=False)
+        content = gradio.DownloadButton("Download the JSON")
+        clips = sorted((trained.folder / trained.params["dataset"]["video"]).glob("*.mp4"))
+        if trained.synthetic and clips:
+            gradio.Examples([[str(clips[0])]], upload, label="A clip of the demo set", cache_examples=False)
+        upload.change(classify, upload, [player, said, figure, content])
+    return blocks
+
+
+def gradio_theme():
+    """Gradio's plain theme with the fonts of the system: none are fetched from elsewhere."""
+    import gradio
+
+    return gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+
+
+def _said(timeline: Timeline) -> list[list[str]]:
+    rows = [[timeline.rule, *_best(timeline, timeline.overall)]]
+    return rows + [[name, *_best(timeline, mean)] for name, mean in zip(timeline.names, timeline.means(), strict=True)]
+
+
+def _best(timeline: Timeline, mean) -> list[str]:
+    best = mean.argmax()
+    return ["could not speak", ""] if mean[best] != mean[best] else [timeline.classes[best], f"{mean[best]:.2f}"]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,189 @@
+"""One's own films and recordings: the numbers of `predict`, and odd files."""
+
+import json
+import resource
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from conftest import ROOT, noise, write_mp4, write_wav
+from trained import CLASSES, MEMBERS, finished_run
+
+from scenes.audio import read_audio
+from scenes.errors import InputError
+from scenes.fusion import prod
+from scenes.members import load, read_run
+from scenes.stream import windows
+from scenes.timeline import follow
+from scenes.video import read_frames
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return finished_run(tmp_path_factory.mktemp("checkout") / "run")
+
+
+@pytest.fixture(scope="module")
+def members(trained):
+    return load(read_run(trained), MEMBERS)
+
+
+def classify(trained: Path, *arguments) -> subprocess.CompletedProcess:
+    options = [word for name in MEMBERS for word in ("--member", name)]
+    command = [sys.executable, ROOT / "stages/classify.py", *map(str, arguments), *options, "--checkout", trained]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def last(path, members, until=None, audio=None):
+    *_, timeline = follow(str(path), audio, members, CLASSES, "prod", 40, until)
+    return timeline
+
+
+def test_a_clip_of_the_data_set_has_its_predictions(trained):
+    clips = trained / "data/demo/clips"
+    film = clips / "video/park-lyon-2-2.mp4"
+    result = classify(
+        trained, film, "--audio", clips / "audio/park-lyon-2-2.wav", "--json", "a.json", "--csv", "a.csv",
+        "--figure", "a.png",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("Trained on synthetic clips")
+    assert result.stdout.count("0:00:0") == 10
+    said = json.loads(Path("a.json").read_text())["files"][0]
+    expected = np.stack([np.load(trained / f"data/predictions/{name}.npy")[1] for name in MEMBERS])
+    for name, seconds in zip(MEMBERS, expected, strict=True):
+        np.testing.assert_allclose(said["members"][name]["seconds"], seconds, atol=1e-5)
+    np.testing.assert_allclose(said["probabilities"], prod(expected.mean(axis=1)), atol=1e-5)
+    np.testing.assert_allclose(said["seconds"], prod(expected), atol=1e-5)
+    assert len(Path("a.csv").read_text().splitlines()) == 11 and Path("a.png").stat().st_size > 10_000
+
+
+def test_the_first_window_is_what_the_stages_read(tmp_path):
+    sound = 0.1 * np.random.default_rng(1).standard_normal((2, 441_000 + 300))
+    for name, rate in (("a.wav", 48_000), ("b.wav", 44_100)):
+        path = write_wav(tmp_path / name, sound[:, : 10 * rate], rate)
+        (window,) = windows(str(path), None, 48_000, None)
+        if rate == 48_000:
+            with pytest.warns(UserWarning, match="shorter"):
+                read = read_audio(path, 48_000)
+            np.testing.assert_array_equal(read[:, : window.sound.shape[1]], window.sound)
+        else:
+            with pytest.warns(UserWarning):
+                np.testing.assert_allclose(window.sound, read_audio(path, 48_000)[:, :480_000], atol=1e-6)
+    film = write_mp4(tmp_path / "a.mp4")
+    (window,) = windows(str(film), None, None, 32)
+    np.testing.assert_array_equal(window.pictures, read_frames(film, 32))
+
+
+def test_a_long_film_is_read_in_tens_and_its_end_with_what_precedes_it(tmp_path):
+    film = write_mp4(tmp_path / "a.mp4", seconds=23)
+    starts = [(w.start, len(w.pictures), round(w.sound.shape[1] / 48_000), w.whole) for w in
+              windows(str(film), None, 48_000, 32)]  # fmt: skip
+    assert starts == [(0, 10, 10, True), (10, 10, 10, True), (13, 10, 10, True)]
+
+
+def test_early_decision_reads_no_further(members, trained):
+    film = trained / "data/demo/clips/video/bus-lyon-1-1.mp4"
+    whole = last(film, members)
+    early = last(film, members, until=whole.seconds[0].max() - 1e-4)
+    assert early.members.shape[1] == 1 and early.read == 2  # the first patch sees 1.96 s
+    np.testing.assert_allclose(early.members[:, 0], whole.members[:, 0], atol=1e-5)
+    never = last(film, members, until=1.0)
+    assert never.read == 10
+    np.testing.assert_allclose(never.members, whole.members, atol=1e-5)
+
+
+def write_odd(path: Path, width=64, height=48, times=None, layout="stereo", codec="libx264", sound_codec="aac") -> Path:
+    """Ten seconds at the given times of frames."""
+    times = np.arange(0, 10, 1 / 12) if times is None else times
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream(codec, rate=30)
+        pictures.width, pictures.height, pictures.pix_fmt = width, height, "yuv420p"
+        pictures.codec_context.time_base = Fraction(1, 1000)
+        sound = container.add_stream(sound_codec, rate=48_000, layout=layout)
+        for time in times:
+            frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 20 * time, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            container.mux(pictures.encode(frame))
+        container.mux(pictures.encode())
+        channels = {"stereo": 2, "5.1": 6, "mono": 1}[layout]
+        frame = av.AudioFrame.from_ndarray(noise(10, channels).astype(np.float32), format="fltp", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("portrait.mp4", {"width": 48, "height": 96}),
+        ("variable.mkv", {"times": np.concatenate([np.arange(0, 3, 0.04), np.arange(3, 10, 0.37)])}),
+        ("surround.mp4", {"layout": "5.1"}),
+        ("mono.mov", {"layout": "mono"}),
+        ("stream.ts", {}),
+    ],
+)
+def test_odd_films_have_ten_seconds(tmp_path, members, name, options):
+    path = write_odd(tmp_path / name, **options)
+    (window,) = windows(str(path), None, 48_000, 40)
+    np.testing.assert_allclose(window.pictures.mean(axis=(1, 2, 3)), 20 * (np.arange(10) + 0.5), atol=9)
+    timeline = last(path, members)
+    assert timeline.members.shape == (2, 10, 3) and not timeline.silent()
+
+
+def test_without_sound_or_pictures_the_others_speak(tmp_path, members):
+    assert last(write_mp4(tmp_path / "mute.mp4", sound=False), members).silent() == ["audio_spectrogram/mel"]
+    assert last(write_wav(tmp_path / "a.flac", noise()), members).silent() == ["visual_image/MobileNetV2"]
+    with pytest.raises(InputError, match="a.flac: has no pictures"):
+        last(tmp_path / "a.flac", members[1:])
+
+
+def test_two_seconds_are_two(tmp_path, members):
+    assert last(write_mp4(tmp_path / "short.mp4", seconds=2), members).members.shape[1] == 2
+
+
+def test_bad_files_are_one_line_each_and_the_good_one_is_kept(tmp_path, trained):
+    whole = write_mp4(tmp_path / "whole.mp4", faststart=True)
+    (tmp_path / "truncated.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    (tmp_path / "text.mp4").write_text("not a film at all")
+    result = classify(trained, "truncated.mp4", "text.mp4", "missing.mp4", "whole.mp4", "--json", "a.json")
+    assert result.returncode == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert [line.split(":")[1].strip() for line in errors] == ["truncated.mp4", "text.mp4", "missing.mp4"]
+    assert "Traceback" not in result.stderr
+    assert [entry["file"] for entry in json.loads(Path("a.json").read_text())["files"]] == ["whole.mp4"]
+
+
+def test_numbers_that_are_not_those_of_the_recorded_run_are_refused(trained):
+    recorded = read_run(trained)
+    other = recorded._replace(commands={"spectrogram@mel": "python stages/spectrogram.py mel a b --fmin 50.0"})
+    with pytest.raises(InputError, match="params.yaml: .* spectrogram@mel"):
+        load(other, MEMBERS[:1])
+
+
+def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
+    """A looped clip, its packets repeated: the peak after an hour is that after a minute, within 30 MB."""
+    clip = write_mp4(tmp_path / "clip.mp4", fps=4)
+    for name, times in (("minute.mkv", 6), ("hour.mkv", 360)):
+        with av.open(str(tmp_path / name), "w") as out:
+            with av.open(str(clip)) as source:
+                streams = {s.index: out.add_stream_from_template(s) for s in source.streams}
+            for loop in range(times):
+                with av.open(str(clip)) as source:
+                    for packet in source.demux():
+                        if packet.dts is not None:
+                            shift = round(10 * loop / packet.time_base)
+                            packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                            packet.stream = streams[packet.stream.index]
+                            out.mux(packet)
+    peaks = []
+    for name, expected in (("minute.mkv", 60), ("hour.mkv", 3600)):
+        count = sum(len(w.pictures) for w in windows(str(tmp_path / name), None, 48_000, 80) if w.whole)
+        assert abs(count - expected) <= 10
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    assert peaks[1] - peaks[0] < 30

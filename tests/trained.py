@@ -1,0 +1,70 @@
+"""A small checkout whose run is finished: two clips, their features, two networks with seeded weights, predictions."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from conftest import ROOT, noise, write_mp4, write_wav
+
+from scenes.backend import keras
+from scenes.image_networks import classifier
+from scenes.vgg14 import vgg14
+
+MEMBERS = ["audio_spectrogram/mel", "visual_image/MobileNetV2"]
+CLASSES = ["airport", "bus", "park"]
+
+
+def finished_run(folder: Path) -> Path:
+    """Make it in `folder`; the weights are untrained ones."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["vgg14"].update(widths=[4, 4, 4, 4], dense=8)
+    params["frames"]["size"] = 40
+    params["visual"]["MobileNetV2"]["size"] = 32
+    data = folder / "data"
+    data.mkdir(parents=True)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    rows = ["clip,scene,city,location,fold,audio,video"]
+    for number, clip in enumerate(("bus-lyon-1-1", "park-lyon-2-2")):
+        sound = write_wav(folder / f"data/demo/clips/audio/{clip}.wav", (number + 1) * noise())
+        film = write_mp4(folder / f"data/demo/clips/video/{clip}.mp4", fps=24 - 12 * number)
+        scene, city, location, _ = clip.split("-")
+        rows.append(f"{clip},{scene},{city},{location},evaluate,{sound},{film}")
+    for name in ("split.csv", "media.csv"):
+        (data / name).write_text("\n".join(rows) + "\n")
+    (data / "classes.csv").write_text("class,meta_class\nairport,indoor\nbus,transportation\npark,outdoor\n")
+
+    keras.utils.set_random_seed(0)
+    networks = [vgg14(len(CLASSES), **params["vgg14"]), classifier("MobileNetV2", 32, False, len(CLASSES))]
+    for member, network in zip(MEMBERS, networks, strict=True):
+        (data / "models" / member).parent.mkdir(parents=True, exist_ok=True)
+        network.save_weights(data / f"models/{member}.weights.h5")
+    _run(folder, "spectrogram.py", "mel", "data/media.csv", "data/mel.npy", *_options(params["spectrogram"]["mel"]))
+    _run(folder, "frames.py", "data/media.csv", "data/frames.npy", "--size", "40")
+    vgg, net = _options(params["vgg14"]), ["--network", "MobileNetV2", "--size", "32"]
+    for command, array, member, numbers in (
+        ("audio-spectrogram", "mel", MEMBERS[0], vgg),
+        ("visual-image", "frames", MEMBERS[1], net),
+    ):
+        _run(
+            folder, "predict.py", command, "data/split.csv", "data/classes.csv", f"data/{array}.npy",
+            f"data/models/{member}.weights.h5", f"data/predictions/{member}.npy", "confusion.csv", "m.json", *numbers,
+        )  # fmt: skip
+    return folder
+
+
+def _options(numbers: dict) -> list[str]:
+    return [
+        word
+        for key, value in numbers.items()
+        for item in (value if isinstance(value, list) else [value])
+        for word in (f"--{key}", str(item))
+    ]
+
+
+def _run(folder: Path, script: str, *arguments: str) -> None:
+    command = [sys.executable, ROOT / "stages" / script, *arguments]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
