@@ -33,11 +33,11 @@ def audio_spectrogram(
     predictions: Path,
     confusion: Path,
     metrics: Path,
-    widths: list[int] = WIDTHS,
-    dense: int = 1024,
-    dropout: list[float] = DROPOUT,
-    dense_dropout: float = 0.4,
-    momentum: float = 0.9,
+    widths: options.Widths = WIDTHS,
+    dense: options.Units = 1024,
+    dropout: options.DropoutRates = DROPOUT,
+    dense_dropout: options.DropoutRate = 0.4,
+    momentum: options.Momentum = 0.9,
     strict: Annotated[bool, typer.Option(help="of spectrograms that were made with --strict")] = False,
 ) -> None:
     """VGG14 on the patches of a spectrogram."""
@@ -62,8 +62,8 @@ def embedding(
     confusion: Path,
     metrics: Path,
     modality: options.Modality,
-    widths: list[int] = MLP_WIDTHS,
-    dropout: float = 0.4,
+    widths: options.Widths = MLP_WIDTHS,
+    dropout: options.DropoutRate = 0.4,
 ) -> None:
     """The MLP on audio or visual embeddings."""
     clips, table = read_split(split), read_classes(classes)
@@ -98,8 +98,10 @@ def _predict(network: keras.Model, model: Path, load: Callable, split, modality:
     """Probabilities float32 `[clips not in train, 10, classes]`, NaN for a clip without the modality."""
     try:
         network.load_weights(model)
-    except ValueError as error:
-        raise InputError(f"{model}: weights of another network; train it again with these parameters") from error
+    except (ValueError, KeyError, OSError) as error:
+        if not model.exists():
+            raise FileNotFoundError(2, "No such file or directory", str(model)) from error
+        raise InputError(f"{model}: truncated, or of other parameters; train it again with these") from error
     clips = split[split["fold"] != "train"]
     present = (clips[modality] != "").to_numpy()
     probabilities = np.full((len(clips), SECONDS, network.output_shape[-1]), np.nan, np.float32)

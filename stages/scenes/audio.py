@@ -14,6 +14,8 @@ from scenes.errors import InputError, MediaWarning
 
 # TAU clips have 479,999 to 480,001 samples: a hundredth of a second is not worth a warning.
 TOLERANCE = 0.01
+# Samples a second of any sound there is. A damaged header may say a billion, or one: resampling takes the memory.
+RATES = range(2_000, 768_001)
 
 
 def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
@@ -37,7 +39,8 @@ def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is empty, truncated, unreadable, without sound, or holds samples that are not finite.
+        If the file is empty, truncated, unreadable, without sound, or holds samples that are not finite,
+        or its sample rate is none.
     """
     path = Path(path)
     if path.is_file() and path.stat().st_size == 0:
@@ -45,6 +48,8 @@ def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
     sound, rate = _decode(path) if path.suffix.lower() == ".mp4" else _read_file(path)
     if sound.shape[1] == 0:
         raise InputError(f"{path}: holds no sound; restore it, or take its clip out of the setup file")
+    if rate not in RATES:
+        raise InputError(f"{path}: {rate} samples a second, not from {RATES[0]} to {RATES[-1]}; export it again")
     if not np.isfinite(sound).all():
         raise InputError(f"{path}: holds samples that are not finite numbers; export it again")
     if len(sound) == 1:
@@ -59,7 +64,7 @@ def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
     wanted = SECONDS * sample_rate
     if sound.shape[1] < wanted - TOLERANCE * sample_rate:
         warnings.warn(f"sound shorter than {SECONDS} s, repeated to fill them", MediaWarning, stacklevel=2)
-    return np.ascontiguousarray(np.take(sound, range(wanted), axis=1, mode="wrap"), dtype=np.float32)
+    return np.ascontiguousarray(sound[:, np.arange(wanted) % sound.shape[1]], dtype=np.float32)
 
 
 def has_sound(path: Path | str) -> bool:
