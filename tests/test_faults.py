@@ -5,6 +5,7 @@ those tests are skipped, and the ones that make a write fail otherwise remain.
 """
 
 import errno
+import importlib
 import json
 import os
 import resource
@@ -27,7 +28,7 @@ from conftest import ROOT, noise, write_mp4, write_setup, write_wav
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenes import shards
+from scenes import cli, shards
 from scenes.audio import read_audio
 from scenes.dataset import parse_classes, read_setup, read_table
 from scenes.errors import InputError
@@ -76,7 +77,7 @@ def test_pictures_without_times_are_refused():
 
 def test_a_damaged_sample_rate_is_refused():
     header = bytearray(write_wav(Path("a.wav"), noise(0.1)).read_bytes())
-    for rate in (1, 3_000_000_000):
+    for rate in (1, 2_000_000_000):
         header[24:28] = rate.to_bytes(4, "little")
         Path("b.wav").write_bytes(header)
         with pytest.raises(InputError, match="^b.wav: .* samples a second"):
@@ -155,9 +156,16 @@ def test_a_damaged_setup_file_is_read_or_refused_in_one_line(edits):
         ("embed_audio.py a b --network Cnn14", "--precision half", "'half' is not one of 'auto', 'float32', 'bfloat"),
     ],
 )
-def test_a_wrong_option_is_named_with_its_value_and_what_is_allowed(script, option, message):
-    result = run(*script.split(), *option.split())
-    assert message in said(result, 2) and len(result.stderr.splitlines()) == 1
+def test_a_wrong_option_is_named_with_its_value_and_what_is_allowed(script, option, message, monkeypatch, capsys):
+    script, *arguments = script.split()
+    module = importlib.import_module(script.removesuffix(".py"))
+    commands = [module.mel, module.gam, module.cqt] if script == "spectrogram.py" else [module.main]
+    monkeypatch.setattr(sys, "argv", [script, *arguments, *option.split()])
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(*commands)
+    line = capsys.readouterr().err
+    assert line.startswith("error: ") and message in line and line.count("\n") == 1
 
 
 def unbounded() -> set[str]:
@@ -203,6 +211,7 @@ PREDICT = ["predict.py", "embedding", *TRAIN[1:5], "p.npy", "c.csv", "m.json"]
 def test_a_model_of_other_params_or_cut_off_is_refused():
     """In this process, which has Keras loaded after the first of the tests."""
     import predict
+
     from scenes.mlp import mlp
 
     small_run()
