@@ -518,10 +518,8 @@ def test_a_second_repro_at_once_is_refused(pipeline):
 def test_a_corrupted_cache_file_is_noticed_and_made_anew(pipeline):
     assert dvc("repro").returncode == 0
     (cached,) = Path(".dvc/cache/files").glob("*/*/*")
-    Path("out").unlink()
-    cached.chmod(0o644)
+    cached.chmod(0o644)  # DVC protects it from all but intent
     cached.write_text("rotten\n")
-    Path("dvc.lock").unlink()
-    result = dvc("repro", "--no-run-cache")
+    result = dvc("repro")
     assert result.returncode == 0, result.stderr
     assert Path("out").read_text() == "result\n" and Path("runs").read_text() == "run\nrun\n"
