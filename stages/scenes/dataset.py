@@ -4,7 +4,6 @@ A clip is named `<scene>-<city>-<location>-<segment>`, as in TAU Urban Audio-Vis
 place in one city: folds never share one, and whatever resamples clips must resample whole locations.
 """
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -102,9 +101,8 @@ def read_table(
     """
     kind = "a tab-separated table" if sep == "\t" else "a table"
     as_text = {"dtype": str, "keep_default_na": False} if text else {}
-    quoting = csv.QUOTE_NONE if sep == "\t" else csv.QUOTE_MINIMAL
     try:
-        table = pd.read_csv(path, sep=sep, quoting=quoting, index_col=False, **as_text)
+        table = pd.read_csv(path, sep=sep, index_col=False, **as_text)
     except ValueError as error:  # pandas' own errors are of this kind
         raise InputError(f"{path}: not {kind} ({' '.join(str(error).split())})") from error
     found = " ".join(", ".join(table.columns).split())
