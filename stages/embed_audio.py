@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from scenes import panns
+from scenes import options, panns
 from scenes.audio import read_audio
 from scenes.audio_embedding import DATASET_RATE, ZENODO, embed, mono, published, untrained
 from scenes.cli import run
@@ -24,16 +24,14 @@ def main(
     media: Path,
     out: Path,
     network: Annotated[str, typer.Option(help="Cnn14, MobileNetV1, Res1dNet31, ResNet38 or Wavegram_Logmel_Cnn14")],
-    pretrained: Annotated[bool, typer.Option(help="AudioSet weights, else seeded untrained ones")] = True,
+    pretrained: options.Pretrained = True,
     weights: Annotated[Path, typer.Option(help="checkpoint in the published layout; none: the published one")] = NONE,
     unit: Annotated[Literal["second", "clip"], typer.Option(help="an embedding a second, or the clip's ten times")] = (
         "second"
     ),
     layer: Annotated[Literal["pool", "fc1"], typer.Option(help="global pooling, or the dense layer after it")] = "pool",
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"], typer.Option(help="auto: bfloat16 where it is native and near float32")
-    ] = "auto",
-    seed: Annotated[int, typer.Option(help="seed of untrained weights")] = 0,
+    precision: options.Precision = "auto",
+    seed: options.Seed = 0,
     verify_hash: Annotated[bool, typer.Option(help="hold --weights to the published MD5")] = True,
     weights_dir: Annotated[Path, typer.Option(help="folder of downloads", envvar="SCENES_WEIGHTS")] = FOLDER,
     mirror: Annotated[str, typer.Option(help="source of downloads", envvar="SCENES_PANNS_URL")] = ZENODO,

@@ -15,7 +15,7 @@ from scenes.video import read_frames
 def main(
     media: Path,
     out: Path,
-    size: Annotated[int, typer.Option(help="height and width of the stored frames, pixels", min=32)] = 331,
+    size: Annotated[int, typer.Option(help="height and width of the stored frames, pixels", min=32, max=2048)] = 331,
 ) -> None:
     clips = read_media(media, "video")
     read = partial(read_frames, size=size)

@@ -33,11 +33,11 @@ def audio_spectrogram(
     predictions: Path,
     confusion: Path,
     metrics: Path,
-    widths: list[int] = WIDTHS,
-    dense: int = 1024,
-    dropout: list[float] = DROPOUT,
-    dense_dropout: float = 0.4,
-    momentum: float = 0.9,
+    widths: options.Widths = WIDTHS,
+    dense: options.Units = 1024,
+    dropout: options.DropoutRates = DROPOUT,
+    dense_dropout: options.DropoutRate = 0.4,
+    momentum: options.Momentum = 0.9,
     strict: Annotated[bool, typer.Option(help="of spectrograms that were made with --strict")] = False,
 ) -> None:
     """VGG14 on the patches of a spectrogram."""
@@ -62,8 +62,8 @@ def embedding(
     confusion: Path,
     metrics: Path,
     modality: options.Modality,
-    widths: list[int] = MLP_WIDTHS,
-    dropout: float = 0.4,
+    widths: options.Widths = MLP_WIDTHS,
+    dropout: options.DropoutRate = 0.4,
 ) -> None:
     """The MLP on audio or visual embeddings."""
     clips, table = read_split(split), read_classes(classes)

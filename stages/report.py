@@ -11,7 +11,7 @@ import typer
 
 from scenes import figures
 from scenes.cli import run
-from scenes.dataset import SECONDS
+from scenes.dataset import SECONDS, read_table
 from scenes.errors import InputError
 from scenes.metrics import calibration_error, confusion, reliability
 from scenes.outputs import write_csv, writing
@@ -55,8 +55,8 @@ def main(
     for path in missing:
         print(f"not run: {path}", file=sys.stderr)
     started = dict(_flag(entry) for entry in pretrained)
-    detection = _read_table(early_detect, ["framework", "seconds", "accuracy", "log_loss"])
-    over_seeds = _read_table(seeds, ["framework", "seed", "accuracy"])
+    detection = read_table(early_detect, ["framework", "seconds", "accuracy", "log_loss"], text=False)
+    over_seeds = read_table(seeds, ["framework", "seed", "accuracy"], text=False)
 
     class_table = by_classes(results)
     tables = {
@@ -88,16 +88,6 @@ def main(
     text = page(results, tables, detection, over_seeds, data_set, setup.match(str(DEMO)), untrained, show)
     with writing(out) as temporary:
         temporary.write_text(text)
-
-
-def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path)
-    except ValueError as error:
-        raise InputError(f"{path}: not a table ({error})") from error
-    if list(table.columns) != columns:
-        raise InputError(f"{path}: the columns must be {', '.join(columns)}, found {', '.join(table.columns)}")
-    return table
 
 
 def _flag(entry: str) -> tuple[str, bool]:

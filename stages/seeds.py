@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from scenes.cli import run
+from scenes.dataset import read_table
 from scenes.errors import InputError
 from scenes.outputs import write_csv
 
@@ -15,9 +15,7 @@ def main(
     experiments: Annotated[Path, typer.Argument(help="output of dvc exp show --csv")],
     out: Annotated[Path, typer.Argument(help="output, columns framework,seed,accuracy")],
 ) -> None:
-    table = pd.read_csv(experiments, na_values="!")  # what an experiment does not have
-    if "seed" not in table:
-        raise InputError(f"{experiments}: has no column seed; make it with dvc exp show --csv")
+    table = read_table(experiments, ["seed"], text=False, more=True).replace("!", None)  # what an experiment lacks
     accuracies = table.set_index("seed").filter(regex=r"^metrics/\w+/.*\.json:accuracy$")
     if accuracies.empty:
         raise InputError(f"{experiments}: has no accuracies; make it with dvc exp show --csv")

@@ -10,6 +10,7 @@ from scenes.audio import has_sound
 from scenes.cli import run
 from scenes.dataset import FOLDS, hold_out, parse_classes, place, read_setup
 from scenes.errors import InputError
+from scenes.options import Seed
 from scenes.outputs import write_csv, write_json
 
 TAU_CLASSES = [
@@ -34,8 +35,10 @@ def main(
         Literal["error", "skip", "ignore"],
         typer.Option(help="stop at a missing file; or keep clips that have one modality; or do not look at media"),
     ] = "error",
-    validation: Annotated[float, typer.Option(help="fraction of each class's train locations to hold out")] = 0.0,
-    seed: int = 0,
+    validation: Annotated[
+        float, typer.Option(help="part of each class's train locations to hold out", min=0.0, max=0.9)
+    ] = 0.0,
+    seed: Seed = 0,
 ) -> None:
     table_of_classes = parse_classes(classes)
     clips = read_setup(setup, table_of_classes)

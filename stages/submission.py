@@ -12,7 +12,7 @@ import pandas as pd
 import typer
 
 from scenes.cli import run
-from scenes.dataset import SETUP_COLUMNS, SPLIT_COLUMNS, read_classes, read_split
+from scenes.dataset import SETUP_COLUMNS, SPLIT_COLUMNS, read_classes, read_split, read_table
 from scenes.errors import InputError
 from scenes.outputs import write_csv, writing
 from scenes.predictions import read_fused
@@ -25,9 +25,7 @@ def clips(
     out: Annotated[Path, typer.Argument(help="output: a split.csv whose clips have no class")],
 ) -> None:
     """Make the table of clips."""
-    table = pd.read_csv(files, sep="\t", dtype=str, keep_default_na=False)
-    if not set(SETUP_COLUMNS[:2]) <= set(table.columns):
-        raise InputError(f"{files}: has no columns {' and '.join(SETUP_COLUMNS[:2])}, only {', '.join(table.columns)}")
+    table = read_table(files, SETUP_COLUMNS[:2], sep="\t", more=True)
     named = {"audio": table["filename_audio"].map(lambda name: str(audio / Path(name).name)),
              "video": table["filename_video"].map(lambda name: str(video / Path(name).name))}  # fmt: skip
     for path in (path for paths in named.values() for path in paths):

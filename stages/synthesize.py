@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -11,10 +13,12 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
-from scenes.cli import run
+from scenes.cli import leave_signals, run
 from scenes.demo_audio import soundscape, write_wav
 from scenes.demo_video import SCENES, frames, write_mp4
 from scenes.errors import InputError
+from scenes.options import Seed
+from scenes.outputs import naming
 
 CITIES = ["barcelona", "helsinki", "lisbon", "london", "lyon", "milan", "paris", "prague", "stockholm", "vienna"]
 SECONDS = 10
@@ -50,20 +54,24 @@ def make(clip: Clip, folder: Path, seed: int, size: tuple[int, int], fps: int) -
         return np.random.default_rng([seed, kind, clip.location]), np.random.default_rng([seed, kind + 2, clip.segment])
 
     sound = soundscape(clip.scene, *generators(0), SECONDS)
-    write_wav(folder / "audio" / f"{clip.name}.wav", sound)
+    with naming(wav := folder / "audio" / f"{clip.name}.wav"):
+        write_wav(wav, sound)
     pictures = frames(clip.scene, *generators(1), np.arange(SECONDS * fps) / fps, *size)
-    write_mp4(folder / "video" / f"{clip.name}.mp4", pictures, size, fps, sound)
+    with naming(mp4 := folder / "video" / f"{clip.name}.mp4"):
+        write_mp4(mp4, pictures, size, fps, sound)
 
 
 def main(
     out: Path,
-    train: Annotated[int, typer.Option(min=1, help="train clips a class")] = 5,
-    evaluate: Annotated[int, typer.Option(min=1, help="evaluate clips a class, each of a location of its own")] = 2,
-    locations: Annotated[int, typer.Option(min=1, help="train locations a class")] = 4,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    width: Annotated[int, typer.Option(min=2, help="pixels, even")] = 320,
-    height: Annotated[int, typer.Option(min=2, help="pixels, even")] = 180,
-    fps: Annotated[int, typer.Option(min=1, help="pictures a second")] = 24,
+    train: Annotated[int, typer.Option(min=1, max=10_000, help="train clips a class")] = 5,
+    evaluate: Annotated[
+        int, typer.Option(min=1, max=10_000, help="evaluate clips a class, each of a location of its own")
+    ] = 2,
+    locations: Annotated[int, typer.Option(min=1, max=10_000, help="train locations a class")] = 4,
+    seed: Seed = 0,
+    width: Annotated[int, typer.Option(min=16, max=4096, help="pixels, even")] = 320,
+    height: Annotated[int, typer.Option(min=16, max=4096, help="pixels, even")] = 180,
+    fps: Annotated[int, typer.Option(min=1, max=120, help="pictures a second")] = 24,
 ) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is there already, and not empty; remove it or name another folder")
@@ -76,9 +84,10 @@ def main(
         for name in ("audio", "video", "evaluation_setup"):
             (folder / name).mkdir(parents=True)
         jobs = (joblib.delayed(make)(clip, folder, seed, (width, height), fps) for clip in clips)
-        done = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")(jobs)
-        for _ in tqdm(done, desc="synthesize", unit="clip", total=len(clips)):
-            pass
+        done = joblib.Parallel(n_jobs=-1, return_as="generator_unordered", initializer=leave_signals)(jobs)
+        with warnings.catch_warnings(action="ignore"), closing(done):
+            for _ in tqdm(done, desc="synthesize", unit="clip", total=len(clips)):
+                pass
         for fold in ("train", "evaluate"):
             rows = [(f"audio/{c.name}.wav", f"video/{c.name}.mp4", c.scene) for c in clips if c.fold == fold]
             table = pd.DataFrame(rows, columns=["filename_audio", "filename_video", "scene_label"])

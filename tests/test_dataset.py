@@ -80,7 +80,9 @@ def test_a_wrong_setup_file_is_named(tmp_path, train, evaluate, message):
 def test_wrong_columns_are_named(tmp_path):
     write_setup(tmp_path, TRAIN, EVALUATE)
     (tmp_path / "fold1_train.csv").write_text("filename_audio,scene_label\na,b\n")
-    with pytest.raises(InputError, match="columns must be filename_audio, filename_video, scene_label"):
+    with pytest.raises(
+        InputError, match="columns of a tab-separated table must be filename_audio, filename_video, scene_label"
+    ):
         read_setup(tmp_path, CLASSES)
     (tmp_path / "fold1_train.csv").write_text("")
     with pytest.raises(InputError, match="not a tab-separated table"):

@@ -83,7 +83,7 @@ def test_a_bad_file_ends_in_one_line_and_leaves_nothing(path, message):
     [
         (["mel", "media.csv", "o.npy", "--fmax", "30000"], "error: fmax is 30000.0 Hz, above half the sample rate"),
         (["cqt", "media.csv", "o.npy", "--fmin", "0"], "error: fmin is 0.0 Hz, must be positive"),
-        (["mel", "other.csv", "o.npy"], "error: other.csv: has no column audio"),
+        (["mel", "other.csv", "o.npy"], "error: other.csv: a table without the column audio"),
         (["mel", "no.csv", "o.npy"], "error: no.csv: No such file or directory"),
     ],
 )

@@ -216,7 +216,7 @@ def test_a_wrong_table_of_seeds_is_refused():
     write_run({"audio_spectrogram/mel": 50.0}, 20, 5, {})
     for content, message in (
         ("", "not a table"),
-        ("seed\n1\n", "columns must be framework, seed, accuracy, found seed"),
+        ("seed\n1\n", "columns of a table must be framework, seed, accuracy, found seed"),
     ):
         Path("metrics/seeds.csv").write_text(content)
         with pytest.raises(InputError, match=f"metrics/seeds.csv: .*{message}"):

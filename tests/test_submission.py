@@ -57,7 +57,7 @@ def test_a_missing_file_or_prediction_is_named(unlabelled):
     Path("films/3.mp4").unlink()
     with pytest.raises(InputError, match="films/3.mp4: missing; evaluation.csv names it"):
         submission.clips(Path("evaluation.csv"), Path("sound"), Path("films"), Path("split.csv"))
-    with pytest.raises(InputError, match="classes.csv: has no columns"):
+    with pytest.raises(InputError, match="classes.csv: a tab-separated table without the column filename_audio"):
         submission.clips(Path("classes.csv"), Path("sound"), Path("films"), Path("split.csv"))
 
 
@@ -75,5 +75,5 @@ def test_seeds_of_experiments():
         "fuse/all_models-prod,0,0.75",
     ]  # fmt: skip
     Path("other.csv").write_text("Experiment,rev\n")
-    with pytest.raises(InputError, match="other.csv: has no column seed"):
+    with pytest.raises(InputError, match="other.csv: a table without the column seed"):
         seeds.main(Path("other.csv"), Path("seeds.csv"))

@@ -15,6 +15,8 @@ from scenes.errors import InputError, MediaWarning
 SOUND_FILES = {".wav", ".flac"}
 # TAU clips have 479,999 to 480,001 samples: a hundredth of a second is not worth a warning.
 TOLERANCE = 0.01
+# Samples a second of any sound there is. A damaged header may say a billion, or one: resampling takes the memory.
+RATES = range(2_000, 768_001)
 
 
 def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
@@ -38,7 +40,8 @@ def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is empty, truncated, unreadable, without sound, or holds samples that are not finite.
+        If the file is empty, truncated, unreadable, without sound, or holds samples that are not finite,
+        or its sample rate is none.
     """
     sound, rate = read_sound(path)
     if len(sound) == 1:
@@ -61,7 +64,8 @@ def stereo(sound: np.ndarray) -> np.ndarray:
 
 def ten_seconds(sound: np.ndarray, sample_rate: int) -> np.ndarray:
     """Ten seconds, float32 `[2, 10 * sample_rate]`, of sound `[2, samples]`: repeated to fill them, or cut."""
-    return np.ascontiguousarray(np.take(sound, range(SECONDS * sample_rate), axis=1, mode="wrap"), dtype=np.float32)
+    samples = np.arange(SECONDS * sample_rate) % sound.shape[1]  # np.take's own wrapping is slow for a short sound
+    return np.ascontiguousarray(sound[:, samples], dtype=np.float32)
 
 
 def read_sound(path: Path | str) -> tuple[np.ndarray, int]:
@@ -88,6 +92,8 @@ def read_sound(path: Path | str) -> tuple[np.ndarray, int]:
     sound, rate = _read_file(path) if path.suffix.lower() in SOUND_FILES else _decode(path)
     if sound.shape[1] == 0:
         raise InputError(f"{path}: holds no sound; restore it, or take its clip out of the setup file")
+    if rate not in RATES:
+        raise InputError(f"{path}: {rate} samples a second, not from {RATES[0]} to {RATES[-1]}; export it again")
     if not np.isfinite(sound).all():
         raise InputError(f"{path}: holds samples that are not finite numbers; export it again")
     return sound, rate

@@ -1,18 +1,28 @@
 """The entry of every stage script: typed options in; one clear line out when the user can cure what went wrong."""
 
+import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 
 import typer
+from typer.core import TyperCommand
 
 from scenes.errors import InputError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StoppedError(BaseException):
+    """The user, or the machine's scheduler, wants the script to end; the argument is the signal's number."""
 
 
 def run(*commands: Callable) -> None:
     """Run a script's command, or one of its several commands, with the arguments of the command line.
 
     Options may be written with underscores, as DVC unpacks them from params.yaml, or with dashes. An `InputError` or
-    an `OSError` (missing file, full disk) ends the script with one line on standard error and exit code 1.
+    an `OSError` (missing file, full disk) ends the script with one line on standard error and exit code 1, a wrong
+    option likewise with 2, SIGINT (Ctrl-C) and SIGTERM with 130 and 143, as shells have it.
     """
     app = typer.Typer(
         add_completion=False,
@@ -20,10 +30,57 @@ def run(*commands: Callable) -> None:
         context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
     )
     for command in commands:
-        app.command()(command)
+        app.command(cls=_Command)(command)
+    for number in SIGNALS:
+        signal.signal(number, _stop)
     try:
-        app()
+        app(standalone_mode=False)
     except InputError as error:
-        sys.exit(f"error: {error}")
+        _end(1, f"error: {error}")
+    except typer.TyperException as error:
+        _end(2, f"error: {_explained(error)}")
     except OSError as error:
-        sys.exit(f"error: {error.filename or 'input/output'}: {error.strerror or error}")
+        _end(1, f"error: {error.filename or 'input/output'}: {error.strerror or error}")
+    except StoppedError as stopped:
+        number = signal.Signals(stopped.args[0])
+        _end(128 + number, f"stopped by {number.name}; run it again to go on")
+
+
+class _Command(TyperCommand):
+    """A command that refuses an option given twice: a list in params.yaml where a single value belongs."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        for option, count in Counter(self.make_parser(ctx).parse_args(list(args))[2]).items():
+            if count > 1 and not option.multiple and option.nargs == 1:
+                raise typer.BadParameter(f"{option.opts[0]}: given {count} times, must be a single value")
+        return super().parse_args(ctx, args)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise StoppedError(number)
+
+
+def leave_signals() -> None:
+    """Leave Ctrl-C and its like, which all processes of a job get at once, to the main process: in a worker."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _end(code: int, line: str) -> None:
+    print(line, file=sys.stderr)
+    sys.exit(code)
+
+
+def _explained(error: typer.TyperException) -> str:
+    """A wrong option in one line: which, its value, and what is allowed."""
+    words = sys.argv[1:]
+    if error.__cause__ is not None:  # of a value: pydantic's, which does not name the option
+        option, first = error.param, error.__cause__.errors()[0]
+        limits = option.type_descriptor.parameter_info
+        whole = "a whole number " if option.type_descriptor.annotation in (int, list[int]) else ""
+        reason = f"must be {whole}from {limits.min} to {limits.max}" if limits.max is not None else first["msg"]
+        return f"{option.opts[0]} {first['input']}: {reason.removeprefix('Value error, ')}"
+    for option, value in zip(words, words[1:], strict=False):
+        if f"extra argument(s) ({value})" in str(error) and option.startswith("--"):
+            return f"{option} {value}: must be true or false in params.yaml, {option} or --no-{option[2:]} here"
+    return str(error)

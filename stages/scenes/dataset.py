@@ -73,13 +73,10 @@ def read_setup(folder: Path, classes: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_setup_file(path: Path, fold: str) -> pd.DataFrame:
-    try:
-        setup = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a tab-separated table ({error})") from error
-    if list(setup.columns) != SETUP_COLUMNS:
-        found = ", ".join(setup.columns)
-        raise InputError(f"{path}: the columns must be {', '.join(SETUP_COLUMNS)} (tab-separated), found {found}")
+    setup = read_table(path, SETUP_COLUMNS, sep="\t")
+    odd = setup[setup.map(lambda field: not field.isprintable()).any(axis=1)]
+    if len(odd):
+        raise InputError(f"{path}: line {odd.index[0] + 2} holds characters that no name has: {odd.iloc[0].tolist()}")
     audio, video = (setup[column].map(lambda name: Path(name).name) for column in SETUP_COLUMNS[:2])
     clip = audio.where(audio != "", video).map(lambda name: Path(name).stem)
     # From the right, so that a class of one's own may have a hyphen in its name.
@@ -90,6 +87,31 @@ def _read_setup_file(path: Path, fold: str) -> pd.DataFrame:
     return pd.DataFrame(
         {"clip": clip, "scene": setup["scene_label"], "city": parts[1], "location": parts[2], "fold": fold}
     ).assign(audio=audio, video=video, file=str(path))
+
+
+def read_table(
+    path: Path, columns: list[str], *, text: bool = True, sep: str = ",", more: bool = False
+) -> pd.DataFrame:
+    """Read a table that has these columns, and with `more` perhaps others, as text (empty where a field is) or numbers.
+
+    Raises
+    ------
+    InputError
+        If it is not a table, or has other columns.
+    """
+    kind = "a tab-separated table" if sep == "\t" else "a table"
+    as_text = {"dtype": str, "keep_default_na": False} if text else {}
+    try:
+        table = pd.read_csv(path, sep=sep, index_col=False, **as_text)
+    except ValueError as error:  # pandas' own errors are of this kind
+        raise InputError(f"{path}: not {kind} ({' '.join(str(error).split())})") from error
+    found = " ".join(", ".join(table.columns).split())
+    lacking = [column for column in columns if column not in table]
+    if more and lacking:
+        raise InputError(f"{path}: {kind} without the column {lacking[0]}, with {found}")
+    if not more and list(table.columns) != columns:
+        raise InputError(f"{path}: the columns of {kind} must be {', '.join(columns)}, found {found}")
+    return table
 
 
 def place(table: pd.DataFrame) -> pd.Series:
@@ -103,8 +125,6 @@ def hold_out(table: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
     A class with a single train location keeps it; a location of several classes is held out of all of them.
     `fraction` 0 leaves the table as it is (the paper's protocol).
     """
-    if not 0 <= fraction < 1:
-        raise InputError(f"split.validation: {fraction} is not in [0, 1)")
     train = table[table["fold"] == "train"]
     generator = np.random.default_rng(seed)
     held: set[str] = set()
@@ -125,10 +145,7 @@ def read_split(path: Path) -> pd.DataFrame:
     InputError
         If the columns are not those of the contract.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if list(table.columns) != SPLIT_COLUMNS:
-        raise InputError(f"{path}: the columns must be {', '.join(SPLIT_COLUMNS)}, found {', '.join(table.columns)}")
-    return table
+    return read_table(path, SPLIT_COLUMNS)
 
 
 def read_media(path: Path, column: str) -> list[str]:
@@ -139,18 +156,12 @@ def read_media(path: Path, column: str) -> list[str]:
     InputError
         If there is no such column.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if column not in table:
-        raise InputError(f"{path}: has no column {column}, only {', '.join(table.columns)}")
-    return list(table[column])
+    return list(read_table(path, [column], more=True)[column])
 
 
 def read_classes(path: Path) -> pd.DataFrame:
     """Read `data/classes.csv`, columns `class,meta_class`, in the order of every class axis."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if list(table.columns) != CLASS_COLUMNS:
-        raise InputError(f"{path}: the columns must be {', '.join(CLASS_COLUMNS)}, found {', '.join(table.columns)}")
-    return table
+    return read_table(path, CLASS_COLUMNS)
 
 
 def labels(split: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:

@@ -18,12 +18,14 @@ def load_weights(network: keras.Model, path: Path) -> None:
     Raises
     ------
     InputError
-        If they are another network's.
+        If they are another network's, or truncated.
     """
     try:
         network.load_weights(path)
-    except ValueError as error:
-        raise InputError(f"{path}: weights of another network; train it again with these parameters") from error
+    except (ValueError, KeyError, OSError) as error:
+        if not path.exists():
+            raise FileNotFoundError(2, "No such file or directory", str(path)) from error
+        raise InputError(f"{path}: truncated, or of other parameters; train it again with these") from error
 
 
 def forward(network: keras.Model, inputs: np.ndarray, batch: int = BATCH) -> np.ndarray:

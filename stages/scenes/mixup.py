@@ -52,9 +52,7 @@ def mixup(
     return mix(samples), mix(labels)
 
 
-def check(parts: list[str], alpha: float) -> None:
-    """Raise an `InputError` if mixup cannot run with these parameters."""
+def check(parts: list[str]) -> None:
+    """Raise an `InputError` if mixup cannot run with these parts."""
     if not parts or len(set(parts)) < len(parts) or not set(parts) <= set(PARTS):
         raise InputError(f"mixup: {', '.join(parts)} is not a choice among {', '.join(PARTS)}")
-    if not alpha > 0:
-        raise InputError(f"mixup-alpha: {alpha} is not above 0")

@@ -1,24 +1,29 @@
-"""Options that several scripts have, with their help; the defaults in the scripts are the paper's."""
+"""Options that several scripts have, with their help and their range; the defaults in the scripts are the paper's."""
 
 from typing import Annotated, Literal
 
 import typer
 
-from scenes.precision import Precision as PrecisionName
+PrecisionName = Literal["auto", "float32", "bfloat16"]
 
-Epochs = Annotated[int, typer.Option(help="passes over the train clips", min=1)]
-Batch = Annotated[int, typer.Option(help="samples in a batch, before mixup", min=2)]
+Epochs = Annotated[int, typer.Option(help="passes over the train clips", min=1, max=100_000)]
+Batch = Annotated[int, typer.Option(help="samples in a batch, before mixup", min=2, max=100_000)]
 Seconds = Annotated[int, typer.Option(help="seconds drawn from each clip in an epoch", min=1, max=10)]
-LearningRate = Annotated[float, typer.Option(help="learning rate of Adam", min=0.0)]
-L2 = Annotated[float, typer.Option(help="lambda of Eq. 1, over all trainable variables", min=0.0)]
+LearningRate = Annotated[float, typer.Option(help="learning rate of Adam", min=0.0, max=1.0)]
+L2 = Annotated[float, typer.Option(help="lambda of Eq. 1, over all trainable variables", min=0.0, max=1.0)]
 Mixup = Annotated[list[str], typer.Option(help="parts of mixup: beta, original, uniform")]
-MixupAlpha = Annotated[float, typer.Option(help="mixup draws from Beta(alpha, alpha)")]
+MixupAlpha = Annotated[float, typer.Option(help="mixup draws from Beta(alpha, alpha)", min=0.001, max=1000.0)]
 Reestimate = Annotated[bool, typer.Option(help="replace batch norm's moving averages after the last epoch")]
+Widths = Annotated[list[int], typer.Option(help="units of each hidden layer or group of them", min=1, max=65_536)]
+Units = Annotated[int, typer.Option(help="units of the first dense layer", min=1, max=65_536)]
+DropoutRates = Annotated[list[float], typer.Option(help="dropout rate of each group", min=0.0, max=0.99)]
+DropoutRate = Annotated[float, typer.Option(help="dropout rate after each dense layer", min=0.0, max=0.99)]
+Momentum = Annotated[float, typer.Option(help="of batch norm's moving averages", min=0.0, max=0.9999)]
 Modality = Annotated[Literal["audio", "video"], typer.Option(help="what the embeddings are of")]
-Size = Annotated[int, typer.Option(help="height and width of the network's input, pixels")]
+Size = Annotated[int, typer.Option(help="height and width of the network's input, pixels", min=32, max=2048)]
 Pretrained = Annotated[bool, typer.Option(help="start from trained weights, not from seeded random ones")]
 Weights = Annotated[str, typer.Option(help="file or folder of the trained weights; none: the published ones")]
 Precision = Annotated[PrecisionName, typer.Option(help="numbers in the layers; auto: bfloat16 where it is faster")]
-Seed = Annotated[int, typer.Option(help="seed of initial weights, order, mixup and dropout")]
+Seed = Annotated[int, typer.Option(help="seed of whatever is drawn at random", min=0, max=2**32 - 1)]
 
 MIXUP_PARTS = ["beta", "original", "uniform"]

@@ -2,16 +2,14 @@
 
 import time
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from scenes.backend import keras
+from scenes.options import PrecisionName
 
-Precision = Literal["auto", "float32", "bfloat16"]
 
-
-def policy(precision: Precision) -> str:
+def policy(precision: PrecisionName) -> str:
     """The Keras dtype policy of a precision: `float32`, or `mixed_bfloat16` (weights stay in float32).
 
     `auto` takes bfloat16 on processors that multiply in it (AVX512-BF16, AMX; others convert, a hundred times slower)

@@ -8,6 +8,8 @@ import pandas as pd
 from scenes.dataset import SECONDS, open_array
 from scenes.errors import InputError
 
+TOLERANCE = 0.01  # of a sum of probabilities: bfloat16 has three digits
+
 
 def read_predictions(path: Path, split: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:
     """Read float32 `[clips not in train, 10, classes]`, NaN for a clip without the modality.
@@ -51,4 +53,7 @@ def _read(path: Path, wanted: tuple[int, ...], stage: str) -> np.ndarray:
         raise InputError(f"{path}: not a whole .npy array ({error}); run its {stage} stage again") from error
     if array.shape != wanted:
         raise InputError(f"{path}: shape {array.shape}, expected {wanted}; run its {stage} stage again")
+    total = array.sum(axis=-1)
+    if not (np.isnan(array) | (array >= 0)).all() or (np.abs(total - 1) > TOLERANCE).any():
+        raise InputError(f"{path}: holds other numbers than probabilities; run its {stage} stage again")
     return array

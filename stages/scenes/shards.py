@@ -1,20 +1,24 @@
 """Mapping work over clips: in shards, over all cores, with a progress bar, going on after a kill."""
 
 import os
+import shutil
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from scenes.cli import leave_signals
 from scenes.errors import InputError, MediaWarning
-from scenes.outputs import writing
+from scenes.outputs import allocate_array, naming, writing
 from scenes.resume import finish, resume_folder
 
 SHARD = 8
@@ -58,7 +62,7 @@ def map_clips(
     folder = resume_folder(output, inputs)
     partial, done = folder / "array.npy", folder / "done"
     if not (partial.exists() and done.exists()):
-        np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=(len(clips), *shape))
+        allocate_array(partial, (len(clips), *shape), dtype)
         done.write_text("")
     finished = {int(line) for line in done.read_text().split()}
     starts = [start for start in range(0, len(clips), SHARD) if start not in finished]
@@ -68,14 +72,19 @@ def map_clips(
     messages: Counter[str] = Counter()
     first: dict[str, str] = {}
     initial = len(clips) - sum(len(clips[start : start + SHARD]) for start in starts)
-    with tqdm(total=len(clips), initial=initial, desc=output.stem, unit="clip") as bar:
+    with (
+        tqdm(total=len(clips), initial=initial, desc=output.stem, unit="clip") as bar,
+        warnings.catch_warnings(action="ignore", category=UserWarning),  # joblib's, of work that is not waited for
+        closing(results),  # ends the workers
+        _named_kill(),
+    ):
         for start, rows, notes in results:
             # Mapped anew for each shard: what stays mapped counts as memory, in the end all of the array.
             array = np.lib.format.open_memmap(partial, mode="r+")
             for offset, row in rows.items():
                 array[start + offset] = row
             array.flush()
-            with done.open("a") as file:
+            with naming(done), done.open("a") as file:
                 file.write(f"{start}\n")
             for clip, message in notes:
                 messages[message] += 1
@@ -84,17 +93,19 @@ def map_clips(
     for message, count in messages.items():
         print(f"warning: {count} clips: {message} (the first: {first[message]})", file=sys.stderr)
     with writing(output) as temporary:
-        partial.replace(temporary)
+        shutil.move(partial, temporary)  # data/ may be another disk than .resume/
     finish(folder)
 
 
 def _on_this_machine(shards: list[tuple], workers: int | None) -> Iterator[tuple]:
     workers = workers or max(1, min(joblib.cpu_count(), len(shards) // SHARDS_A_WORKER))
+    backend = os.environ.get("SCENES_BACKEND", "loky")
     return joblib.Parallel(
         n_jobs=int(os.environ.get("SCENES_WORKERS", workers)),
-        backend=os.environ.get("SCENES_BACKEND", "loky"),
+        backend=backend,
         batch_size=1,
         return_as="generator_unordered",
+        **({"initializer": leave_signals} if backend == "loky" else {}),
     )(joblib.delayed(_shard)(*shard) for shard in shards)
 
 
@@ -114,6 +125,16 @@ def _on_cluster(address: str, shards: list[tuple]) -> Iterator[tuple]:
             raise InputError(
                 f"SCENES_DASK: a shard ended one worker after another; see their logs ({error})"
             ) from error
+
+
+@contextmanager
+def _named_kill() -> Iterator[None]:
+    try:
+        yield
+    except TerminatedWorkerError as error:
+        raise InputError(
+            "a worker was killed, likely for want of memory; run it again with fewer, such as SCENES_WORKERS=1"
+        ) from error
 
 
 def _shard(read: Callable, network: Callable | None, start: int, clips: list) -> tuple[int, dict, list]:

@@ -99,7 +99,7 @@ def train(
         If no train clip has the modality, the best epoch is wanted without a validation clip, or mixup cannot run with
         its parameters.
     """
-    check(recipe.mixup, recipe.mixup_alpha)
+    check(recipe.mixup)
     present = (split[np.atleast_1d(modality)] != "").all(axis=1)
     clips = np.flatnonzero(present & (split["fold"] == "train"))
     validation_clips = np.flatnonzero(present & (split["fold"] == "validation"))
@@ -107,6 +107,10 @@ def train(
         raise InputError(f"no train clip has {' and '.join(np.atleast_1d(modality))}: nothing to train {model} on")
     if recipe.keep == "best" and not len(validation_clips):
         raise InputError(f"{model}: no clip is left for validation, by which the best epoch is chosen")
+    unknown = clips[labels(split.iloc[clips], classes) < 0]
+    if len(unknown):
+        first = split.iloc[unknown[0]]
+        raise InputError(f"class {first['scene']!r} of {first['clip']} is not among {', '.join(classes['class'])}")
     targets = np.eye(len(classes), dtype=np.float32)[labels(split, classes)]
 
     batches = MixedBatches(
@@ -121,19 +125,22 @@ def train(
     folder = resume_folder(model, inputs)
     trainer = Trainer(network, adam(recipe.lr), recipe.l2)
     checkpoint, best = Checkpoint(folder), folder / "best.weights.h5"
-    trainer.fit(
-        batches,
-        epochs=recipe.epochs,
-        shuffle=False,  # the batches are, anew in each epoch: Keras' own order would be another after a kill
-        initial_epoch=checkpoint.restore(trainer),
-        verbose=0,
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch)),
-            log := EpochLog(folder / "history.csv", model.name, network, validation),
-            *([BestEpoch(best, network, log)] if recipe.keep == "best" else []),
-            checkpoint,
-        ],
-    )
+    log = EpochLog(folder / "history.csv", model.name, network, validation)
+    shuffle = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch))
+    with log.bar:
+        trainer.fit(
+            batches,
+            epochs=recipe.epochs,
+            shuffle=False,  # the batches are, anew in each epoch: Keras' own order would be another after a kill
+            initial_epoch=checkpoint.restore(trainer),
+            verbose=0,
+            callbacks=[
+                shuffle,
+                log,
+                *([BestEpoch(best, network, log)] if recipe.keep == "best" else []),
+                checkpoint,
+            ],
+        )
     if recipe.keep == "best":
         network.load_weights(best)
     if recipe.reestimate_batch_norm:
@@ -229,11 +236,9 @@ class EpochLog(keras.callbacks.Callback):
 
     def __init__(self, path: Path, name: str, network: keras.Model, validation: Batches | None) -> None:
         super().__init__()
-        self.path, self.name, self.network, self.validation = path, name, network, validation
+        self.path, self.network, self.validation = path, network, validation
         self.rows: list[dict] = pd.read_csv(path).to_dict("records") if path.exists() else []
-
-    def on_train_begin(self, logs=None) -> None:
-        self.bar = tqdm(desc=self.name, unit="step")
+        self.bar = tqdm(desc=name, unit="step")
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
         if self.bar.total is None:
@@ -251,9 +256,6 @@ class EpochLog(keras.callbacks.Callback):
         self.rows = [*self.rows[:epoch], row]
         write_csv(self.path, self.table())
         self.bar.set_postfix(loss=f"{row['loss']:.3f}", accuracy=f"{row['accuracy']:.2f}")
-
-    def on_train_end(self, logs=None) -> None:
-        self.bar.close()
 
     def validate(self) -> dict[str, float]:
         """Accuracy and loss on the validation clips, without mixup and without L2; nothing where there are none."""

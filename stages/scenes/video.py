@@ -35,7 +35,7 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is empty, truncated, unreadable or without pictures.
+        If the file is empty, truncated, unreadable, without pictures or without their times.
     """
     times = [Fraction(2 * second + 1, 2) for second in range(SECONDS)]
     try:
@@ -49,6 +49,8 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
             reformatter = VideoReformatter()
             previous, time = None, Fraction(0)
             for frame in _decode(container, stream, [start + moment / stream.time_base for moment in times]):
+                if frame.pts is None:
+                    raise InputError(f"{path}: its pictures have no times; convert it, as by ffmpeg -i it new.mp4")
                 time = (frame.pts - start) * stream.time_base
                 while previous is not None and len(shown) < SECONDS and times[len(shown)] < time:
                     shown.append(square(previous, size, reformatter))

@@ -8,6 +8,7 @@ import pooch
 import requests
 
 from scenes.errors import InputError
+from scenes.outputs import naming, writing
 
 FOLDER = Path("~/.cache/audio-visual-scenes")
 RETRIES = 2
@@ -46,13 +47,14 @@ def fetch(url: str, path: Path, md5: str | None, megabytes: float, blob: str | N
         # Under a temporary name until whole; connections that fail or break are tried again.
         registry, urls = {path.name: md5 and f"md5:{md5}"}, {path.name: url}
         files = pooch.create(path.parent, "", registry=registry, urls=urls, retry_if_failed=RETRIES)
-        try:
-            files.fetch(path.name, downloader=pooch.HTTPDownloader(progressbar=True, chunk_size=2**20))
-        except requests.RequestException as error:
-            reason = type(error).__name__ if error.response is None else f"HTTP status {error.response.status_code}"
-            raise InputError(f"{path.name}: cannot be downloaded from {url} ({reason}); {by_hand}") from error
-        except ValueError as error:
-            raise InputError(f"{path.name}: what came from {url} has not the MD5 {md5}; {by_hand}") from error
+        with naming(path):
+            try:
+                files.fetch(path.name, downloader=pooch.HTTPDownloader(progressbar=True, chunk_size=2**20))
+            except requests.RequestException as error:
+                reason = type(error).__name__ if error.response is None else f"HTTP status {error.response.status_code}"
+                raise InputError(f"{path.name}: cannot be downloaded from {url} ({reason}); {by_hand}") from error
+            except ValueError as error:
+                raise InputError(f"{path.name}: what came from {url} has not the MD5 {md5}; {by_hand}") from error
     if blob:
         verify_blob(path, blob)
     else:
@@ -81,7 +83,8 @@ def verify(path: Path, md5: str | None, cure: str = CURE) -> None:
         found = hashlib.file_digest(file, "md5").hexdigest()
     record = path.with_name(f"{path.name}.md5")
     if md5 is None and not record.exists():
-        record.write_text(f"{found}  {path.name}\n")
+        with writing(record) as temporary:
+            temporary.write_text(f"{found}  {path.name}\n")
         print(f"{path}: has no published MD5; {found} is recorded beside it and held to from now on", file=sys.stderr)
     expected = md5 or record.read_text()[:32]
     if found != expected:

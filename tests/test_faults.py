@@ -1,0 +1,525 @@
+"""What goes wrong around the pipeline: the rows of the README's table of faults that no other test file has.
+
+Full disks are real ones, of a few kilobytes, mounted in a namespace of the process' own; where the system forbids that,
+those tests are skipped, and the ones that make a write fail otherwise remain.
+"""
+
+import errno
+import importlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import av
+import embed_audio
+import made_up
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, noise, write_mp4, write_setup, write_wav
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenes import cli, shards
+from scenes.audio import read_audio
+from scenes.dataset import parse_classes, read_setup, read_table
+from scenes.errors import InputError
+from scenes.outputs import allocate_array, write_array
+from scenes.video import read_frames
+from scenes.weights import fetch
+
+PYTHON = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "KERAS_BACKEND": "torch"}
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
+MOUNT = "mkdir -p full && mount -t tmpfs -o size={size} none full && {then}"
+
+
+def mounts() -> bool:
+    command = [*NAMESPACE, "mount", "-t", "tmpfs", "none", "/mnt"]
+    return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True).returncode == 0
+
+
+needs_mount = pytest.mark.skipif(not mounts(), reason="this system lets no user mount a small disk")
+
+
+def run(script: str, *arguments: object, **keywords) -> subprocess.CompletedProcess:
+    command = [sys.executable, ROOT / "stages" / script, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=PYTHON, **keywords)
+
+
+def said(result: subprocess.CompletedProcess, code: int = 1) -> str:
+    """The last line of standard error of a script that failed, without a traceback."""
+    assert result.returncode == code and "Traceback" not in result.stderr, result.stderr
+    return result.stderr.splitlines()[-1]
+
+
+# Bad input
+
+
+def test_pictures_without_times_are_refused():
+    """A bare H.264 stream has none."""
+    with av.open("a.mp4", "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    with pytest.raises(InputError, match="^a.mp4: its pictures have no times"):
+        read_frames("a.mp4", 32)
+
+
+def test_a_damaged_sample_rate_is_refused():
+    header = bytearray(write_wav(Path("a.wav"), noise(0.1)).read_bytes())
+    for rate in (1, 2_000_000_000):
+        header[24:28] = rate.to_bytes(4, "little")
+        Path("b.wav").write_bytes(header)
+        with pytest.raises(InputError, match="^b.wav: .* samples a second"):
+            read_audio("b.wav", 48_000)
+
+
+def test_a_table_that_is_none_or_lacks_a_column_is_named():
+    Path("a.csv").write_bytes(b"")
+    with pytest.raises(InputError, match="^a.csv: not a table"):
+        read_table(Path("a.csv"), ["clip"])
+    Path("a.csv").write_text("clip,x\n1,2\n")
+    with pytest.raises(InputError, match="^a.csv: the columns of a table must be clip, found clip, x"):
+        read_table(Path("a.csv"), ["clip"])
+    with pytest.raises(InputError, match="^a.csv: a table without the column audio, with clip, x"):
+        read_table(Path("a.csv"), ["audio"], more=True)
+
+
+WAVS = [(noise(0.01), "PCM_24"), (noise(0.01, channels=1), "FLOAT")]
+damage = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=8)
+
+
+@given(kind=st.integers(0, 1), damage=damage, cut=st.one_of(st.none(), st.integers(0, 400)))
+def test_a_damaged_wav_is_read_or_refused_in_one_line(kind, damage, cut):
+    sound, subtype = WAVS[kind]
+    content = bytearray(write_wav(Path("a.wav"), sound, subtype=subtype).read_bytes()[:cut])
+    for place, value in damage:
+        content[place : place + 1] = bytes([value])
+    Path("a.wav").write_bytes(content)
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            read = read_audio("a.wav", 48_000)
+        except InputError as error:
+            assert str(error).startswith("a.wav: ") and "\n" not in str(error)
+        else:
+            assert read.shape == (2, 480_000) and np.isfinite(read).all()
+
+
+edits = st.lists(st.tuples(st.integers(0, 140), st.binary(max_size=3) | st.sampled_from(list('\t\n\r",-/\0 '))))
+
+
+@given(edits=edits)
+def test_a_damaged_setup_file_is_read_or_refused_in_one_line(edits):
+    path = write_setup(Path("s"), ["bus-oslo-1-1", "park-oslo-2-2"], ["bus-riga-3-3"]) / "fold1_train.csv"
+    content = bytearray(path.read_bytes())
+    for place, value in edits:
+        content[place : place + 1] = value if isinstance(value, bytes) else value.encode()
+    path.write_bytes(content)
+    try:
+        table = read_setup(Path("s"), parse_classes(["bus:transportation", "park:outdoor"]))
+    except InputError as error:
+        assert str(error).startswith("s/fold1_") and "\n" not in str(error)
+    else:
+        assert table.map(lambda field: isinstance(field, str) and field.isprintable()).all(axis=None)
+        assert table["scene"].isin(["bus", "park"]).all() and table["clip"].is_unique
+        assert not table["audio"].str.contains("/").any()
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("script", "option", "message"),
+    [
+        ("frames.py a b", "--size 31", "--size 31: must be a whole number from 32 to 2048"),
+        ("frames.py a b", "--size big", "--size big: must be a whole number from 32 to 2048"),
+        ("frames.py a b", "--size 40 --size 50", "--size: given 2 times, must be a single value"),
+        ("frames.py a b", "--pixels 40", "No such option: --pixels"),
+        ("spectrogram.py mel a b", "--hop 0", "--hop 0: must be a whole number from 16 to 192000"),
+        ("spectrogram.py mel a b", "--log_offset 0", "--log-offset 0: must be from 1e-30 to 1.0"),
+        ("spectrogram.py mel a b", "--fmin nan", "--fmin nan: must be from 0.0 to 96000.0"),
+        ("spectrogram.py mel a b", "--strict maybe", "--strict maybe: must be true or false in params.yaml"),
+        ("split.py a b c d --audio a --video b --setup c", "--validation 1", "--validation 1: must be from 0.0 to 0.9"),
+        ("split.py a b c d --audio a --video b --setup c", "--missing no", "'no' is not one of 'error', 'skip', 'ign"),
+        ("split.py a b c d --audio a --video b --setup c", "--seed -1", "--seed -1: must be a whole number from 0 to"),
+        ("synthesize.py a", "--fps 0", "--fps 0: must be a whole number from 1 to 120"),
+        ("embed_audio.py a b --network Cnn14", "--precision half", "'half' is not one of 'auto', 'float32', 'bfloat"),
+    ],
+)
+def test_a_wrong_option_is_named_with_its_value_and_what_is_allowed(script, option, message, monkeypatch, capsys):
+    script, *arguments = script.split()
+    module = importlib.import_module(script.removesuffix(".py"))
+    commands = [module.mel, module.gam, module.cqt] if script == "spectrogram.py" else [module.main]
+    monkeypatch.setattr(sys, "argv", [script, *arguments, *option.split()])
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(*commands)
+    line = capsys.readouterr().err
+    assert line.startswith("error: ") and message in line and line.count("\n") == 1
+
+
+def unbounded() -> set[str]:
+    """Numbers among the options of all scripts that have no least or no largest value."""
+    source = "import sys, json, inspect, importlib, typing; sys.path.insert(0, sys.argv[1]); found = []\n" + (
+        "for name in sys.argv[2:]:\n"
+        "    module = importlib.import_module(name)\n"
+        "    for command in [f for _, f in inspect.getmembers(module, inspect.isfunction) if f.__module__ == name]:\n"
+        "        for option, hint in typing.get_type_hints(command, include_extras=True).items():\n"
+        "            plain = getattr(hint, '__origin__', hint)\n"
+        "            info = getattr(hint, '__metadata__', [None])[0]\n"
+        "            number = plain in (int, float, list[int], list[float]) and not command.__name__.startswith('_')\n"
+        "            if number and None in (getattr(info, 'min', None), getattr(info, 'max', None)):\n"
+        "                found.append(f'{name}.{command.__name__}.{option}')\n"
+        "print(json.dumps(found))"
+    )
+    scripts = [path.stem for path in (ROOT / "stages").glob("*.py")]
+    command = [sys.executable, "-c", source, ROOT / "stages", *scripts]
+    return set(json.loads(subprocess.run(command, capture_output=True, text=True, env=PYTHON, check=True).stdout))
+
+
+def test_every_number_has_a_range():
+    # plan() and make() of synthesize.py are no commands.
+    assert {name for name in unbounded() if not name.startswith(("synthesize.plan", "synthesize.make"))} == set()
+
+
+# Files of another run
+
+
+def small_run() -> None:
+    """A table of clips, embeddings, and an MLP of one epoch on them."""
+    made_up.write_split(20, 10)
+    split = pd.read_csv("split.csv")
+    split.assign(fold=["train", "evaluate"] * 10).to_csv("split.csv", index=False)
+    np.save("e.npy", np.random.default_rng(0).standard_normal((20, 10, 8)).astype(np.float32))
+
+
+MLP = ["--modality", "audio", "--widths", "4"]
+TRAIN = ["train_embedding.py", "split.csv", "classes.csv", "e.npy", "m.weights.h5", "h.csv", *MLP, "--epochs", "1"]
+PREDICT = ["predict.py", "embedding", *TRAIN[1:5], "p.npy", "c.csv", "m.json"]
+
+
+def test_a_model_of_other_params_or_cut_off_is_refused():
+    """In this process, which has Keras loaded after the first of the tests."""
+    import predict
+
+    from scenes.mlp import mlp
+
+    small_run()
+    mlp(8, 10, [4], 0.0).save_weights("m.weights.h5")
+    content = Path("m.weights.h5").read_bytes()
+    arguments = [Path(name) for name in PREDICT[2:]]
+    line = "^m.weights.h5: truncated, or of other parameters; train it again with these"
+    with pytest.raises(InputError, match=line):
+        predict.embedding(*arguments, "audio", [5])
+    Path("m.weights.h5").write_bytes(content[:5000])
+    with pytest.raises(InputError, match=line):
+        predict.embedding(*arguments, "audio", [4])
+    Path("m.weights.h5").unlink()
+    with pytest.raises(FileNotFoundError):
+        predict.embedding(*arguments, "audio", [4])
+    assert not list(Path().glob("[pc].*"))
+
+
+def test_a_train_clip_of_an_unknown_class_is_refused():
+    import train_embedding
+
+    small_run()
+    Path("classes.csv").write_text("class,meta_class\nbus,transportation\npark,outdoor\n")
+    with pytest.raises(InputError, match="class 'airport' of airport-.* is not among bus, park"):
+        train_embedding.main(*map(Path, TRAIN[1:6]), "audio", [4], epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.full((5, 10, 10), 0.1, np.float32), "p.npy: shape (5, 10, 10), expected (10, 10, 10)"),
+        (np.full((10, 10, 9), 1 / 9, np.float32), "p.npy: shape (10, 10, 9), expected (10, 10, 10)"),
+        (np.ones((10, 10, 10), np.float32), "p.npy: holds other numbers than probabilities"),
+    ],
+)
+def test_predictions_of_another_split_or_of_something_else_are_refused(wrong, message):
+    small_run()
+    np.save("p.npy", wrong)
+    result = run("fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", "p.npy")
+    assert said(result).startswith(f"error: {message}") and not list(Path().glob("f-*"))
+
+
+def test_a_checkpoint_of_another_hash_is_refused():
+    Path("x.pth").write_bytes(b"weights of somebody else")
+    Path("media.csv").write_text("clip,audio\n")
+    with pytest.raises(InputError, match="^x.pth: MD5 is .*, expected 541141fa2ee191a88f24a3219fff024e"):
+        embed_audio.main(Path("media.csv"), Path("o.npy"), "Cnn14", weights=Path("x.pth"))
+
+
+# A full disk
+
+
+@needs_mount
+@pytest.mark.parametrize(
+    ("size", "arguments", "named"),
+    [
+        ("16k", "synthesize.py full/clips --train 1 --evaluate 1 --fps 1 --width 64 --height 64", "full/clips"),
+        ("4k", "split.py full/split.csv full/m.csv full/c.csv full/s.json --audio a --video v --setup s"
+               " --classes bus:x --missing ignore", "full/"),
+        ("4k", "fuse.py split.csv classes.csv full/{rule}.npy full/{rule}.csv full/{rule}.json p.npy", "full/"),
+        ("0", "early_detect.py split.csv classes.csv full/e.csv full/e.json mel=p.npy", "full/e.csv"),
+        ("4k", "report.py split.csv classes.csv e.csv seeds.csv full/README.md full/{figure}.svg full/{table}.csv p.npy"
+               " --fused {ensemble}-{rule} --history {classifier} --setup s", "full/"),
+        ("0", "submission.py write split.csv classes.csv f.npy full/submission.csv", "full/submission.csv"),
+        ("0", "seeds.py experiments.csv full/seeds.csv", "full/seeds.csv"),
+    ],
+)  # fmt: skip
+def test_a_full_disk_is_named_and_nothing_is_left(size, arguments, named):
+    small_run()
+    write_setup(Path("s"), [f"bus-oslo-{i}-{i}" for i in range(200)], ["bus-riga-90-1"])
+    probabilities = made_up.probabilities(np.arange(10) % 10, 0, (10,))
+    np.save("p.npy", probabilities)
+    np.save("f.npy", probabilities.mean(axis=1))
+    Path("e.csv").write_text("framework,seconds,accuracy,log_loss\nmel,1,0.5,1\nmel,10,0.5,1\n")
+    Path("seeds.csv").write_text("framework,seed,accuracy\n")
+    Path("experiments.csv").write_text("seed,metrics/a/b.json:accuracy\n1,0.5\n")
+    if size == "0":
+        size = "4k"
+        filled = "head -c 4096 /dev/zero > full/filling && "
+    else:
+        filled = ""
+    script, *rest = arguments.split()
+    then = filled + '"$@"; code=$?; ls -A full >&3; exit $code'
+    command = [*NAMESPACE, "sh", "-c", MOUNT.format(size=size, then=then), "sh"]
+    with open("left", "w") as left:
+        result = subprocess.run([*command, sys.executable, ROOT / "stages" / script, *rest], stderr=subprocess.PIPE,
+                                text=True, env=PYTHON, pass_fds=(), preexec_fn=lambda: os.dup2(left.fileno(), 3),
+                                close_fds=False)  # fmt: skip
+    line = said(result)
+    assert line.startswith(f"error: {named}") and "cannot be written" in line and "MB are free there" in line
+    assert "unfinished" not in Path("left").read_text() and "clips" not in Path("left").read_text()
+
+
+MAPPED = """
+import os, signal, sys
+sys.path[:0] = [{stages!r}, {tests!r}]
+import numpy as np
+from pathlib import Path
+from scenes.cli import run
+from scenes.shards import map_clips
+os.environ["SCENES_BACKEND"] = "sequential"
+sys.argv = ["x"]
+run(lambda: map_clips(float, ["1"] * 64, (4096,), "float32", Path("out.npy"), []))
+"""
+
+
+@needs_mount
+def test_an_array_that_finds_no_room_is_refused_before_the_first_clip():
+    """Written through the memory map, it would end in SIGBUS."""
+    source = MAPPED.format(stages=str(ROOT / "stages"), tests=str(ROOT / "tests"))
+    command = [*NAMESPACE, "sh", "-c", MOUNT.format(size="256k", then='cd full && "$@"'), "sh"]
+    result = subprocess.run([*command, sys.executable, "-c", source], capture_output=True, text=True, env=PYTHON)
+    assert "array.npy: cannot be written (No space left on device)" in said(result)
+
+
+def test_room_is_taken_at_once(monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    allocate_array(Path("a.npy"), (1000, 1000), "float32")
+    assert Path("a.npy").stat().st_blocks * 512 >= 4_000_000 and not np.load("a.npy").any()
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(InputError, match=r"^b.npy: cannot be written \(No space left on device\); [\d,.]+ MB are free"):
+        allocate_array(Path("b.npy"), (3,), "float32")
+    assert not list(Path().glob("*b.npy"))
+
+
+KERAS = """
+import sys
+sys.path[:0] = [{stages!r}, {tests!r}]
+from pathlib import Path
+import embed_visual, predict, train_embedding, train_image, train_spectrogram
+from scenes import image_networks
+from scenes.backend import keras
+from scenes.errors import InputError
+
+def small(name, size, pretrained, weights="none"):  # in place of a large network
+    x = inputs = keras.Input((size, size, 3))
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(x)))
+
+image_networks.extractor = small
+tables = Path("split.csv"), Path("classes.csv")
+def full(*names): return [Path("full", name) for name in names]
+stages = dict(
+    train_embedding=lambda: train_embedding.main(
+        *tables, Path("e.npy"), *full("m.weights.h5", "h.csv"), "audio", [4], epochs=1),
+    train_spectrogram=lambda: train_spectrogram.main(
+        *tables, Path("s.npy"), *full("m.weights.h5", "h.csv"), [1, 1, 1, 1], 2, epochs=1, seconds=1),
+    train_image=lambda: train_image.main(
+        *tables, Path("f.npy"), *full("m.weights.h5", "h.csv"), "MobileNetV2", 32, False, epochs=1, seconds=1),
+    predict=lambda: predict.embedding(
+        *tables, Path("e.npy"), Path("m.weights.h5"), *full("p.npy", "c.csv", "m.json"), "audio", [4], 0.4),
+)
+for name, stage in stages.items():
+    try:
+        stage()
+    except InputError as error:
+        print(name, error)
+"""
+
+
+@needs_mount
+def test_a_full_disk_in_the_stages_of_keras():
+    """Training has its state elsewhere: only the last step, the weights, finds no room, and is repeated alone."""
+    small_run()
+    assert run(*TRAIN).returncode == 0
+    np.save("s.npy", np.zeros((20, 2, 16, 704), np.float16))
+    np.save("f.npy", np.zeros((20, 10, 32, 32, 3), np.uint8))
+    source = KERAS.format(stages=str(ROOT / "stages"), tests=str(ROOT / "tests"))
+    then = 'head -c 2048 /dev/zero > full/h.csv; "$@"; code=$?; ls -A full; exit $code'
+    command = [*NAMESPACE, "sh", "-c", MOUNT.format(size="4k", then=then), "sh"]
+    result = subprocess.run([*command, sys.executable, "-c", source], capture_output=True, text=True, env=PYTHON)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["train_embedding", "train_spectrogram", "train_image", "predict",
+                                                   "h.csv"], result.stdout  # fmt: skip
+    for line in lines[:4]:
+        assert " full/" in line and "cannot be written" in line and "0.0 MB are free there" in line
+
+
+def test_a_write_that_fails_otherwise_names_the_file_too():
+    """A limit of the size of a file, as some batch systems set; NumPy's message would name no file."""
+    source = f"import sys; sys.path.insert(0, {str(ROOT / 'stages')!r}); from scenes.cli import run; import numpy\n"
+    source += "from pathlib import Path; from scenes.outputs import write_array; sys.argv = ['x']\n"
+    source += "run(lambda: write_array(Path('a.npy'), numpy.zeros(100_000)))"
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # noqa: E731
+    result = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, preexec_fn=limit)
+    assert said(result).startswith("error: a.npy: cannot be written (") and not list(Path().glob("*.npy"))
+    with pytest.raises(InputError, match="^nowhere/a.npy: cannot be written"):
+        Path("nowhere").touch()
+        write_array(Path("nowhere/a.npy"), np.zeros(1))
+
+
+def test_a_download_that_finds_no_room_names_the_file(monkeypatch):
+    def full(*arguments, **keywords):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pooch.HTTPDownloader.__call__", full)
+    with pytest.raises(InputError, match=r"^cache/a.pth: cannot be written \(No space left on device\)"):
+        fetch("http://127.0.0.1:9/a.pth", Path("cache/a.pth"), None, 1.0)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no second file system")
+def test_the_output_may_be_on_another_disk_than_the_scratch_folder(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("SCENES_BACKEND", "sequential")
+    folder = Path("/dev/shm") / tmp_path_factory.getbasetemp().name
+    try:
+        shards.map_clips(float, ["1", "2"], (1,), "float32", folder / "o.npy", [])
+        assert os.stat(folder).st_dev != os.stat(".").st_dev and np.load(folder / "o.npy").ravel().tolist() == [1, 2]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# Signals
+
+
+def processes(session: int) -> list[str]:
+    rows = subprocess.run(["ps", "-eo", "sess=,stat=,args="], capture_output=True, text=True).stdout.splitlines()
+    return [row for row in rows if row.split()[0] == str(session) and row.split()[1][0] != "Z"]
+
+
+@pytest.mark.parametrize(
+    ("number", "whole_job"), [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGTERM, False)]
+)
+def test_a_stopped_extraction_ends_in_one_line_with_its_workers_and_goes_on(number, whole_job):
+    """Ctrl-C reaches every process of a terminal's job, `kill` one, and a batch system may send to all."""
+    write_mp4(Path("a.mp4"))
+    Path("media.csv").write_text("clip,video\n" + "".join(f"{i},a.mp4\n" for i in range(64)))
+    command = [sys.executable, ROOT / "stages/frames.py", "media.csv", "o.npy", "--size", "32"]
+    environment = {**PYTHON, "SCENES_WORKERS": "2"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    while process.poll() is None and not any(path.read_text() for path in Path().glob(".resume/*/done")):
+        time.sleep(0.01)
+    (os.killpg if whole_job else os.kill)(process.pid, number)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + number, error
+    assert error.splitlines()[-1] == f"stopped by {number.name}; run it again to go on" and "Traceback" not in error
+    assert not Path("o.npy").exists() and not list(Path().glob("unfinished*"))
+    finished = sum(len(path.read_text().split()) for path in Path().glob(".resume/*/done"))
+    assert 1 <= finished < 8
+    for _ in range(100):
+        if not processes(process.pid):
+            break
+        time.sleep(0.1)
+    assert not processes(process.pid)
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0 and f"{8 * finished}/64" in result.stderr and len(np.load("o.npy")) == 64
+
+
+def test_a_stopped_training_ends_in_one_line():
+    small_run()
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "stages" / TRAIN[0], *TRAIN[1:-1], "100000"], stderr=subprocess.PIPE, env=PYTHON,
+        text=True,
+    )  # fmt: skip
+    while process.poll() is None and not list(Path().glob(".resume/*/history.csv")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 143 and "Traceback" not in error, error
+    assert error.splitlines()[-1] == "stopped by SIGTERM; run it again to go on"
+    assert not Path("m.weights.h5").exists() and not list(Path().rglob("unfinished*"))
+
+
+def killed(clip: str) -> np.ndarray:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_the_system_kills_is_named(monkeypatch):
+    monkeypatch.setenv("SCENES_WORKERS", "2")
+    monkeypatch.setattr(shards, "SHARD", 1)
+    with pytest.raises(InputError, match="a worker was killed, likely for want of memory; .*SCENES_WORKERS=1"):
+        shards.map_clips(killed, ["1", "2"], (1,), "float32", Path("o.npy"), [])
+
+
+# DVC
+
+
+@pytest.fixture
+def pipeline(tmp_path) -> Path:
+    """A pipeline of one slow stage, with this project's settings of DVC."""
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        subprocess.run(command, check=True, env=PYTHON)
+    shutil.copy(ROOT / ".dvc/config", ".dvc/config")
+    stage = {"cmd": "echo run >> runs; touch started; sleep ${pause}; echo result > out", "outs": ["out"]}
+    Path("dvc.yaml").write_text(yaml.safe_dump({"vars": [{"pause": 0}], "stages": {"slow": stage}}))
+    return tmp_path
+
+
+def dvc(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["dvc", *arguments], capture_output=True, text=True, env=PYTHON)
+
+
+def test_a_second_repro_at_once_is_refused(pipeline):
+    Path("dvc.yaml").write_text(Path("dvc.yaml").read_text().replace("pause: 0", "pause: 6"))
+    first = subprocess.Popen(["dvc", "repro"], env=PYTHON, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while first.poll() is None and not Path("started").exists():
+        time.sleep(0.05)
+    second = dvc("repro")
+    assert second.returncode != 0 and "out' is busy" in second.stderr, second.stderr
+    assert first.wait() == 0 and Path("out").read_text() == "result\n" and Path("runs").read_text() == "run\n"
+
+
+def test_a_corrupted_cache_file_is_noticed_and_made_anew(pipeline):
+    assert dvc("repro").returncode == 0
+    (cached,) = Path(".dvc/cache/files").glob("*/*/*")
+    cached.chmod(0o644)  # DVC protects it from all but intent
+    cached.write_text("rotten\n")
+    result = dvc("repro")
+    assert result.returncode == 0, result.stderr
+    assert Path("out").read_text() == "result\n" and Path("runs").read_text() == "run\nrun\n"
