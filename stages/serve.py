@@ -68,8 +68,10 @@ def page(trained, members: list, rule: str, folder: Path):
             gradio.Markdown("**Trained on synthetic clips (the demo): what follows says nothing of real scenes.**")
         upload = gradio.File(label="A film or a recording", file_types=["video", "audio"], type="filepath")
         player = gradio.HTML(html_template=PLAYER, js_on_load=(Path(__file__).parent / "scenes/player.js").read_text())
-        said = gradio.Dataframe(label="What each member said", interactive=False)
-        figure = gradio.Image(label="Pictures, probabilities, MEL spectrogram", interactive=False)
+        said = gradio.Dataframe(
+            label="What each member said", headers=["member", "scene", "probability"], interactive=False
+        )
+        figure = gradio.Image(show_label=False, interactive=False)
         content = gradio.DownloadButton("Download the JSON")
         clips = sorted((trained.folder / trained.params["dataset"]["video"]).glob("*.mp4"))
         if trained.synthetic and clips:

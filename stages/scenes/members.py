@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
+from threadpoolctl import threadpool_limits
 
 from scenes.audio import ten_seconds
 from scenes.dataset import SECONDS, read_classes, read_media
@@ -157,7 +158,8 @@ def _audio_spectrogram(run: Run, kind: str, numbers: dict[str, Any]):
     needs = ((STARTS + WIDTH + DELTA_WIDTH // 2) * hop + half) / rate
 
     def inputs(sound: np.ndarray) -> np.ndarray:
-        picture = getattr(spectrogram, kind)(sound, **numbers).astype(np.float16)
+        with threadpool_limits(limits=1):  # as the stage has it: a sum's last digits depend on how it is shared out
+            picture = getattr(spectrogram, kind)(sound, **numbers).astype(np.float16)
         return patches(picture[None], np.zeros(SECONDS, int), np.arange(SECONDS))
 
     return True, inputs, lambda classes: vgg14(classes, **run.params["vgg14"], bins=numbers["bins"]), needs
