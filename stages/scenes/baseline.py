@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from scenes.backend import keras
-from scenes.dataset import open_rows
+from scenes.dataset import Rows, open_rows
 from scenes.errors import InputError
 from scenes.openl3 import DIMENSION
 
@@ -28,7 +28,7 @@ def columns(system: str) -> list[str]:
     return [COLUMNS[modality] for modality in MODALITIES[system]]
 
 
-def open_embeddings(system: str, path: str, split) -> list[np.ndarray]:
+def open_embeddings(system: str, path: str, split) -> list[Rows]:
     """Memory-map what a system is trained on, `[clips, T, 512]` each, from a path with `{modality}`.
 
     Raises
@@ -39,7 +39,7 @@ def open_embeddings(system: str, path: str, split) -> list[np.ndarray]:
     paths = [Path(path.format(modality=modality)) for modality in MODALITIES[system]]
     arrays = [open_rows(path, split) for path in paths]
     for path, array in zip(paths, arrays, strict=True):
-        if array.ndim != 3 or array.shape[1:] != (arrays[0].shape[1], DIMENSION):
+        if array.shape[1:] != (*arrays[0].shape[1:2], DIMENSION):
             raise InputError(f"{path}: shape {array.shape}, expected {(*arrays[0].shape[:2], DIMENSION)}; embed again")
     return arrays
 
