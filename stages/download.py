@@ -25,7 +25,7 @@ def main(
     ] = "all",
     keep_archives: Annotated[bool, typer.Option(help="keep an archive when it is unpacked")] = False,
     url: Annotated[str, typer.Option(help="folder of the archives, Zenodo's or a mirror's")] = ZENODO,
-    at_once: Annotated[int, typer.Option(help="archives at a time", envvar="SCENES_DOWNLOADS", min=1)] = 4,
+    at_once: Annotated[int, typer.Option(help="archives at a time", envvar="SCENES_DOWNLOADS", min=1, max=32)] = 4,
 ) -> None:
     store = out.with_name("archives")
     wanted: list[Archive] = []

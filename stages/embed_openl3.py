@@ -24,9 +24,9 @@ def main(
     media: Path,
     out: Path,
     hop: Annotated[float, typer.Option(help="seconds between two embeddings", min=0.02, max=10.0)] = 0.1,
-    widths: Annotated[list[int], typer.Option(help="channels of the four blocks; others than published: untrained")] = (
-        WIDTHS
-    ),
+    widths: Annotated[
+        list[int], typer.Option(help="channels of the four blocks; others than published: untrained", min=1, max=4096)
+    ] = WIDTHS,
     pretrained: options.Pretrained = True,
     weights: Annotated[Path, typer.Option(help="file in the published layout; none: the published one")] = NONE,
     precision: options.Precision = "auto",

@@ -27,7 +27,7 @@ def main(
         typer.Option(help="what train and evaluate clips never share: a location, or a recording alone"),
     ] = "location",
     evaluate: Annotated[float, typer.Option(help="fraction of each class's to evaluate on", min=0, max=0.9)] = 0.3,
-    seed: Annotated[int, typer.Option(help="of that draw", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="of that draw", min=0, max=2**32 - 1)] = 0,
     skip_broken: Annotated[bool, typer.Option(help="name what cannot be read and go on, instead of stopping")] = False,
 ) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

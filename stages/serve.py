@@ -24,7 +24,7 @@ def main(
     ensemble: Annotated[str, typer.Option(help="which ensemble of dvc.yaml")] = "all_models",
     member: Annotated[list[str], typer.Option(help="instead: a classifier, family/name; may be repeated")] = (),
     rule: Annotated[str, typer.Option(help="rule of fusion: mean, prod or max")] = "prod",
-    port: Annotated[int, typer.Option(help="port on this machine, 127.0.0.1")] = 7860,
+    port: Annotated[int, typer.Option(help="port on this machine, 127.0.0.1", min=1, max=65_535)] = 7860,
     largest: Annotated[str, typer.Option(help="largest file that may be uploaded")] = "1gb",
     checkout: Annotated[Path, typer.Option(help="folder of params.yaml, dvc.yaml and data/models")] = CHECKOUT,
 ) -> None:

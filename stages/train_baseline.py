@@ -35,7 +35,9 @@ def main(
     nets: Annotated[str, typer.Argument(help="the trained audio and visual system, with {modality}; for official")],
     model: Path,
     history: Path,
-    validation: Annotated[float, typer.Option(help="part of each class's train locations to hold out")] = 0.1,
+    validation: Annotated[
+        float, typer.Option(help="part of a class's train locations to hold out", min=0, max=0.9)
+    ] = 0.1,
     epochs: options.Epochs = 199,
     batch: options.Batch = 64,
     lr: options.LearningRate = 1e-4,
