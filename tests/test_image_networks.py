@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from scenes import visual_embedding
+from scenes import embedder, visual_embedding
 from scenes.backend import keras
 from scenes.batch_norm import reestimate
 from scenes.errors import InputError
@@ -185,7 +185,7 @@ def test_bfloat16_is_taken_where_it_is_faster_and_as_good(monkeypatch, precision
 
     np.save("frames.npy", FRAMES)
     monkeypatch.setattr(visual_embedding, "extractor", small)
-    monkeypatch.setattr(visual_embedding, "policy", lambda name: "float32" if name == "float32" else "mixed_bfloat16")
+    monkeypatch.setattr(embedder, "policy", lambda name: "float32" if name == "float32" else "mixed_bfloat16")
     try:
         network = visual_embedding.embedder(
             Path("frames.npy"), (0, 1, 2), "MobileNetV2", 40, True, "none", precision, noisy
