@@ -6,6 +6,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -197,3 +198,14 @@ def test_an_hour_takes_no_more_memory_than_a_minute(tmp_path):
         assert abs(count - expected) <= 10
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     assert peaks[1] - peaks[0] < 30
+
+
+@pytest.mark.parametrize("faststart", [True, False])
+def test_standard_input_is_read_as_a_file_is(tmp_path, monkeypatch, faststart):
+    path = write_mp4(tmp_path / "a.mp4", faststart=faststart)
+    (expected,) = windows(str(path), None, 48_000, 32)
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as cat:
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=cat.stdout))
+        (window,) = windows("-", None, 48_000, 32)
+    np.testing.assert_array_equal(window.sound, expected.sound)
+    np.testing.assert_array_equal(window.pictures, expected.pictures)

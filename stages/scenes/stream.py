@@ -7,11 +7,12 @@ whole. A window of a ten-second clip holds what `scenes.audio.read_audio` and `s
 import heapq
 import math
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import av
 import numpy as np
@@ -62,7 +63,8 @@ def windows(path: str, audio: str | None, rate: int | None, size: int | None, ev
     """
     try:
         with ExitStack() as stack:
-            film = stack.enter_context(av.open(sys.stdin.buffer if path == "-" else path))
+            kept = stack.enter_context(tempfile.TemporaryFile())
+            film = stack.enter_context(av.open(_Pipe(sys.stdin.buffer, kept) if path == "-" else path))
             heard = stack.enter_context(av.open(audio)) if audio else film
             filmed = [s for s in film.streams.video if not s.disposition & Disposition.attached_pic]
             tracks = {
@@ -122,6 +124,34 @@ def _check_whole(path: str, container: av.container.InputContainer, tracks: dict
     ends = [track.end for stream, track in tracks.items() if stream.container is container]
     if ends and max(ends) < 0.9 * promised - 1 and container.format.name not in WITHOUT_DURATION:
         raise InputError(f"{path}: truncated, ends at {float(max(ends)):.1f} of {promised:.1f} s; restore it")
+
+
+class _Pipe:
+    """A pipe that can be sought in, as films need whose index is at their end: what has been read is kept on disk."""
+
+    def __init__(self, source: BinaryIO, kept: BinaryIO):
+        self.source, self.kept, self.length, self.position = source, kept, 0, 0
+
+    def read(self, size: int) -> bytes:
+        self._keep(self.position + size)
+        self.kept.seek(self.position)
+        data = self.kept.read(size)
+        self.position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == 2:
+            self._keep(math.inf)
+        self.position = offset + (0, self.position, self.length)[whence]
+        return self.position
+
+    def tell(self) -> int:
+        return self.position
+
+    def _keep(self, end: float) -> None:
+        self.kept.seek(self.length)
+        while self.length < end and (block := self.source.read1(2**16)):
+            self.length += self.kept.write(block)
 
 
 class _Sound:
