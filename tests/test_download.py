@@ -173,10 +173,10 @@ def test_a_subset(server, subset, parts):
 
 def test_the_projects_table_is_the_published_record():
     """27 archives, 107.7 GB (Zenodo 4477542); audio 1 to 8 and video 1 to 16 among them."""
-    table = archives.read_archives(ROOT / "data/tau/archives.csv", "all")
+    table = archives.read_archives(ROOT / "checksums/tau.csv", "all")
     assert len(table) == 27 and round(sum(archive.bytes for archive in table) / 1e9, 1) == 107.7
     assert all(len(archive.md5) == 32 for archive in table)
-    first = [archive.file for archive in archives.read_archives(ROOT / "data/tau/archives.csv", "first")]
+    first = [archive.file for archive in archives.read_archives(ROOT / "checksums/tau.csv", "first")]
     assert first == [f"{NAME}.{part}.zip" for part in ("doc", "meta", "audio.1", "video.1")]
 
 
