@@ -16,8 +16,8 @@ import made_up
 import numpy as np
 import typer
 
-from scenes.metrics import clip_probabilities, right
-from scenes.uncertainty import location_interval
+from scenes.evaluation.metrics import clip_probabilities, right
+from scenes.evaluation.uncertainty import location_interval
 
 ROOT = Path(__file__).parents[1]
 CURVES = [

@@ -14,13 +14,13 @@ import numpy as np
 import typer
 from measure import machine, median_seconds, show
 
-from scenes.backend import keras
-from scenes.batches import MixedBatches
+from scenes.classifiers.patches import patches
+from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
+from scenes.learning.backend import keras
+from scenes.learning.batches import MixedBatches
+from scenes.learning.precision import policy
 from scenes.optimizer import FlatAdam
-from scenes.patches import patches
-from scenes.precision import policy
 from scenes.training import Trainer
-from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
 
 CLASSES, PARTS, CLIPS = 10, ["beta", "original", "uniform"], 40
 

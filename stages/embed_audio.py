@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from scenes import options, panns
+from scenes import panns
 from scenes.audio import read_audio
 from scenes.audio_embedding import DATASET_RATE, ZENODO, embed, mono, published, untrained
-from scenes.cli import run
-from scenes.dataset import SECONDS, read_media
-from scenes.errors import InputError
-from scenes.resume import resume_folder
+from scenes.common import options
+from scenes.common.cli import run
+from scenes.common.dataset import SECONDS, read_media
+from scenes.common.errors import InputError
+from scenes.common.resume import resume_folder
 from scenes.shards import map_clips
 from scenes.weights import FOLDER, verify
 

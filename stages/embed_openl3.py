@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from scenes import options
-from scenes.cli import run
-from scenes.dataset import read_media
-from scenes.errors import InputError
+from scenes.common import options
+from scenes.common.cli import run
+from scenes.common.dataset import read_media
+from scenes.common.errors import InputError
 from scenes.openl3 import DIMENSION, PUBLISHED, WIDTHS
 from scenes.openl3_embedding import embed, embedder, read_inputs, windows
 from scenes.shards import map_clips

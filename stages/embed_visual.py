@@ -7,10 +7,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from scenes import options
-from scenes.cli import run
-from scenes.dataset import SECONDS, open_array, read_media
-from scenes.errors import InputError
+from scenes.common import options
+from scenes.common.cli import run
+from scenes.common.dataset import SECONDS, open_array, read_media
+from scenes.common.errors import InputError
 from scenes.shards import map_clips
 from scenes.visual_embedding import embed, embedder, sample
 

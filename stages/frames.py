@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from scenes.cli import run
-from scenes.dataset import SECONDS, read_media
+from scenes.common.cli import run
+from scenes.common.dataset import SECONDS, read_media
 from scenes.shards import map_clips
 from scenes.video import read_frames
 

@@ -6,13 +6,13 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from scenes.cli import run
-from scenes.dataset import read_classes, read_split
-from scenes.evaluation import evaluate
-from scenes.fusion import RULES
-from scenes.metrics import clip_probabilities
-from scenes.outputs import write_array
-from scenes.predictions import read_predictions
+from scenes.common.cli import run
+from scenes.common.dataset import read_classes, read_split
+from scenes.common.outputs import write_array
+from scenes.evaluation.fusion import RULES
+from scenes.evaluation.metrics import clip_probabilities
+from scenes.evaluation.predictions import read_predictions
+from scenes.evaluation.scoring import evaluate
 
 
 def main(

@@ -11,11 +11,11 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
-from scenes.cli import run
+from scenes.common.cli import run
+from scenes.common.dataset import SETUP_COLUMNS, hold_out, place
+from scenes.common.errors import InputError
+from scenes.common.outputs import writing
 from scenes.cutting import cut_recording
-from scenes.dataset import SETUP_COLUMNS, hold_out, place
-from scenes.errors import InputError
-from scenes.outputs import writing
 from scenes.recordings import Recording, find_recordings
 
 

@@ -8,21 +8,22 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from scenes import baseline_scores, options
-from scenes.backend import keras
-from scenes.baseline import build, columns, loader, open_embeddings
-from scenes.batches import Batches
-from scenes.cli import run
-from scenes.dataset import SECONDS, open_rows, read_classes, read_split
-from scenes.evaluation import evaluate
-from scenes.image_networks import classifier, pictures
-from scenes.inference import BATCH, load_weights, predict
-from scenes.mlp import WIDTHS as MLP_WIDTHS
-from scenes.mlp import mlp
-from scenes.outputs import write_array
-from scenes.patches import patches
-from scenes.strict import strict_patches
-from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
+from scenes.classifiers.baseline import build, columns, loader, open_embeddings
+from scenes.classifiers.image_networks import classifier, pictures
+from scenes.classifiers.mlp import WIDTHS as MLP_WIDTHS
+from scenes.classifiers.mlp import mlp
+from scenes.classifiers.patches import patches
+from scenes.classifiers.strict import strict_patches
+from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
+from scenes.common import options
+from scenes.common.cli import run
+from scenes.common.dataset import SECONDS, open_rows, read_classes, read_split
+from scenes.common.outputs import write_array
+from scenes.evaluation import baseline_scores
+from scenes.evaluation.scoring import evaluate
+from scenes.learning.backend import keras
+from scenes.learning.batches import Batches
+from scenes.learning.inference import BATCH, load_weights, predict
 
 
 def audio_spectrogram(

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from scenes.cli import run
-from scenes.dataset import read_table
-from scenes.errors import InputError
-from scenes.outputs import write_csv
+from scenes.common.cli import run
+from scenes.common.dataset import read_table
+from scenes.common.errors import InputError
+from scenes.common.outputs import write_csv
 
 
 def main(

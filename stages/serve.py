@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from scenes.cli import run
-from scenes.errors import InputError
+from scenes.common.cli import run
+from scenes.common.errors import InputError
+from scenes.common.outputs import write_json
 from scenes.members import load, members_of, read_run
-from scenes.outputs import write_json
 from scenes.sketch import Sketch
 from scenes.timeline import Timeline, follow
 

@@ -10,8 +10,8 @@ import typer
 
 from scenes import spectrogram
 from scenes.audio import read_audio
-from scenes.cli import run
-from scenes.dataset import SECONDS, read_media, read_split
+from scenes.common.cli import run
+from scenes.common.dataset import SECONDS, read_media, read_split
 from scenes.shards import map_clips
 
 Rate = Annotated[int, typer.Option(help="samples a second; other sound is resampled", min=8_000, max=192_000)]

@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from scenes import options
-from scenes.backend import keras
-from scenes.baseline import (
+from scenes.classifiers.baseline import (
     MODALITIES,
     build,
     classifier,
@@ -19,11 +17,13 @@ from scenes.baseline import (
     open_embeddings,
     set_moments,
 )
-from scenes.cli import run
-from scenes.dataset import hold_out, read_classes, read_split
-from scenes.inference import load_weights
+from scenes.common import options
+from scenes.common.cli import run
+from scenes.common.dataset import hold_out, read_classes, read_split
+from scenes.learning.backend import keras
+from scenes.learning.inference import load_weights
+from scenes.learning.precision import policy
 from scenes.openl3 import DIMENSION
-from scenes.precision import policy
 from scenes.training import Recipe, train
 
 

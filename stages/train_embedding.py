@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from scenes import options
-from scenes.backend import keras
-from scenes.cli import run
-from scenes.dataset import open_rows, read_classes, read_split
-from scenes.mlp import WIDTHS, mlp
-from scenes.precision import policy
+from scenes.classifiers.mlp import WIDTHS, mlp
+from scenes.common import options
+from scenes.common.cli import run
+from scenes.common.dataset import open_rows, read_classes, read_split
+from scenes.learning.backend import keras
+from scenes.learning.precision import policy
 from scenes.training import Recipe, train
 
 

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from scenes import options
-from scenes.backend import keras
-from scenes.cli import run
-from scenes.dataset import open_rows, read_classes, read_split
-from scenes.image_networks import classifier, pictures
-from scenes.precision import policy
+from scenes.classifiers.image_networks import classifier, pictures
+from scenes.common import options
+from scenes.common.cli import run
+from scenes.common.dataset import open_rows, read_classes, read_split
+from scenes.learning.backend import keras
+from scenes.learning.precision import policy
 from scenes.training import Recipe, train
 
 

@@ -3,14 +3,14 @@
 from functools import partial
 from pathlib import Path
 
-from scenes import options
-from scenes.backend import keras
-from scenes.cli import run
-from scenes.dataset import open_rows, read_classes, read_split
-from scenes.patches import patches
-from scenes.precision import policy
+from scenes.classifiers.patches import patches
+from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
+from scenes.common import options
+from scenes.common.cli import run
+from scenes.common.dataset import open_rows, read_classes, read_split
+from scenes.learning.backend import keras
+from scenes.learning.precision import policy
 from scenes.training import Recipe, train
-from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
 
 
 def main(

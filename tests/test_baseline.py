@@ -10,11 +10,11 @@ import pytest
 import train_baseline
 from scipy.special import log_softmax
 
-from scenes import baseline_scores
-from scenes.backend import keras
-from scenes.baseline import HIDDEN, MODALITIES, build, classifier, moments, official, set_moments
-from scenes.errors import InputError
-from scenes.metrics import macro_log_loss
+from scenes.classifiers.baseline import HIDDEN, MODALITIES, build, classifier, moments, official, set_moments
+from scenes.common.errors import InputError
+from scenes.evaluation import baseline_scores
+from scenes.evaluation.metrics import macro_log_loss
+from scenes.learning.backend import keras
 
 FRAMES = 6
 CLASSES = ["airport", "bus", "park"]

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, noise, write_wav
 
 from scenes.audio import read_audio
-from scenes.errors import InputError
+from scenes.common.errors import InputError
 from scenes.shards import map_clips
 
 CLIPS = ["a.wav", "b.wav", ""] * 8

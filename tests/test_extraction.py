@@ -11,7 +11,7 @@ from conftest import ROOT, noise, write_mp4, write_wav
 
 from scenes import shards
 from scenes.audio import read_audio
-from scenes.errors import InputError
+from scenes.common.errors import InputError
 from scenes.spectrogram import gam, mel
 
 

@@ -28,11 +28,12 @@ from conftest import ROOT, noise, write_mp4, write_setup, write_wav
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenes import cli, shards
+from scenes import shards
 from scenes.audio import read_audio
-from scenes.dataset import parse_classes, read_setup, read_table
-from scenes.errors import InputError
-from scenes.outputs import allocate_array, write_array
+from scenes.common import cli
+from scenes.common.dataset import parse_classes, read_setup, read_table
+from scenes.common.errors import InputError
+from scenes.common.outputs import allocate_array, write_array
 from scenes.video import read_frames
 from scenes.weights import fetch
 
@@ -212,7 +213,7 @@ def test_a_model_of_other_params_or_cut_off_is_refused():
     """In this process, which has Keras loaded after the first of the tests."""
     import predict
 
-    from scenes.mlp import mlp
+    from scenes.classifiers.mlp import mlp
 
     small_run()
     mlp(8, 10, [4], 0.0).save_weights("m.weights.h5")
@@ -310,7 +311,7 @@ import os, signal, sys
 sys.path[:0] = [{stages!r}, {tests!r}]
 import numpy as np
 from pathlib import Path
-from scenes.cli import run
+from scenes.common.cli import run
 from scenes.shards import map_clips
 os.environ["SCENES_BACKEND"] = "sequential"
 sys.argv = ["x"]
@@ -344,9 +345,9 @@ import sys
 sys.path[:0] = [{stages!r}, {tests!r}]
 from pathlib import Path
 import embed_visual, predict, train_embedding, train_image, train_spectrogram
-from scenes import image_networks
-from scenes.backend import keras
-from scenes.errors import InputError
+from scenes.classifiers import image_networks
+from scenes.learning.backend import keras
+from scenes.common.errors import InputError
 
 def small(name, size, pretrained, weights="none"):  # in place of a large network
     x = inputs = keras.Input((size, size, 3))
@@ -394,8 +395,10 @@ def test_a_full_disk_in_the_stages_of_keras():
 
 def test_a_write_that_fails_otherwise_names_the_file_too():
     """A limit of the size of a file, as some batch systems set; NumPy's message would name no file."""
-    source = f"import sys; sys.path.insert(0, {str(ROOT / 'stages')!r}); from scenes.cli import run; import numpy\n"
-    source += "from pathlib import Path; from scenes.outputs import write_array; sys.argv = ['x']\n"
+    source = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'stages')!r}); from scenes.common.cli import run; import numpy\n"
+    )
+    source += "from pathlib import Path; from scenes.common.outputs import write_array; sys.argv = ['x']\n"
     source += "run(lambda: write_array(Path('a.npy'), numpy.zeros(100_000)))"
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # noqa: E731
     result = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, preexec_fn=limit)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenes.errors import InputError
-from scenes.mixup import PARTS, check, mixup
-from scenes.patches import STARTS, patches
-from scenes.strict import strict_patches
+from scenes.classifiers.patches import STARTS, patches
+from scenes.classifiers.strict import strict_patches
+from scenes.common.errors import InputError
+from scenes.learning.mixup import PARTS, check, mixup
 
 
 def test_ten_half_overlapping_patches():

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss, recall_score
 
-from scenes.fusion import RULES, mean, prod
-from scenes.metrics import macro_log_loss, scores
+from scenes.evaluation.fusion import RULES, mean, prod
+from scenes.evaluation.metrics import macro_log_loss, scores
 
 seeds = st.integers(0, 10_000)
 

@@ -18,9 +18,9 @@ import soundfile
 from conftest import ROOT, noise, write_mp4, write_wav
 
 from scenes.audio import read_audio
+from scenes.common.dataset import hold_out, parse_classes, place, read_setup
+from scenes.common.errors import InputError
 from scenes.cutting import cut_pictures, cut_sound
-from scenes.dataset import hold_out, parse_classes, place, read_setup
-from scenes.errors import InputError
 from scenes.recordings import find_recordings
 from scenes.video import read_frames
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss, recall_score
 
-from scenes.metrics import brier, by_class, calibration_error, confusion, log_losses, reliability, right
-from scenes.uncertainty import location_interval, mcnemar
+from scenes.evaluation.metrics import brier, by_class, calibration_error, confusion, log_losses, reliability, right
+from scenes.evaluation.uncertainty import location_interval, mcnemar
 
 LABELS = np.array([0, 0, 1, 1, 2])
 ROWS = np.array([[6, 3, 1], [2, 5, 3], [1, 8, 1], [0, 2, 0], [4, 4, 2]]) / 10  # the fourth sums to 0.2

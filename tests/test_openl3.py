@@ -15,9 +15,9 @@ import torch
 from conftest import noise, write_mp4, write_wav
 from torch.nn import functional
 
-from scenes.backend import keras
-from scenes.errors import InputError, MediaWarning
-from scenes.inference import forward
+from scenes.common.errors import InputError, MediaWarning
+from scenes.learning.backend import keras
+from scenes.learning.inference import forward
 from scenes.openl3 import PUBLISHED, WIDTHS, load, network
 from scenes.openl3_input import (
     frame_indices,

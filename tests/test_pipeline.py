@@ -12,8 +12,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from scenes.baseline import MODALITIES
-from scenes.results import with_families
+from scenes.classifiers.baseline import MODALITIES
+from scenes.reporting.results import with_families
 
 STAGES = {
     name: {**stage.pop("do", {}), **stage}
@@ -31,19 +31,22 @@ def imported(script: Path) -> set[Path]:
     while unread:
         for node in ast.walk(ast.parse(unread.pop().read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "scenes":
-                names = [alias.name for alias in node.names] if node.module == "scenes" else [node.module.split(".")[1]]
-                modules = {ROOT / "stages/scenes" / f"{name}.py" for name in names}
+                module = ROOT / "stages" / node.module.replace(".", "/")
+                names = [module / f"{alias.name}.py" for alias in node.names] if module.is_dir() else []
+                modules = set(names or [module.with_suffix(".py")])
                 unread += modules - found
                 found |= modules
     return found
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_depends_on_its_script_and_every_module_it_imports(name):
+def test_a_stage_depends_on_its_script_and_every_module_it_imports_or_their_package(name):
     stage = STAGES[name]
     script = re.search(r"stages/\w+\.py", stage["cmd"]).group()
-    code = {path for path in stage["deps"] if path.startswith("stages/")}
-    assert code == {script} | {str(path.relative_to(ROOT)) for path in imported(ROOT / script)}
+    code = {ROOT / path for path in stage["deps"] if path.startswith("stages/")} - {ROOT / script}
+    modules = imported(ROOT / script)
+    assert script in stage["deps"] and all(module in code or module.parent in code for module in modules)
+    assert code <= modules | {module.parent for module in modules} - {ROOT / "stages/scenes"}
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -11,13 +11,13 @@ import pytest
 from conftest import ROOT
 
 from scenes import training
-from scenes.backend import keras
-from scenes.batch_norm import reestimate
-from scenes.batches import Batches, MixedBatches, ShuffledBatches
-from scenes.errors import InputError
+from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
+from scenes.common.errors import InputError
+from scenes.learning.backend import keras
+from scenes.learning.batch_norm import reestimate
+from scenes.learning.batches import Batches, MixedBatches, ShuffledBatches
 from scenes.optimizer import FlatAdam
 from scenes.training import HISTORY_COLUMNS, Recipe, Trainer, train
-from scenes.vgg14 import DROPOUT, WIDTHS, vgg14
 
 layers = keras.layers
 
@@ -209,10 +209,10 @@ def interrupt_at(epoch, shuffle):
 
 STEP = """
 import numpy as np, sys
-from scenes.backend import keras
+from scenes.learning.backend import keras
 keras.config.set_floatx("float64")  # the first layers' gradients cancel down to float32's rounding
 from scenes.training import Trainer
-from scenes.vgg14 import vgg14
+from scenes.classifiers.vgg14 import vgg14
 generator = np.random.default_rng(0)
 network = vgg14(10, [8, 16, 32, 64], 64, [0.0] * 4, 0.0, 0.9)
 for variable in network.trainable_variables:

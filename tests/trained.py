@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 from conftest import ROOT, noise, write_mp4, write_wav
 
-from scenes.backend import keras
-from scenes.image_networks import classifier
-from scenes.vgg14 import vgg14
+from scenes.classifiers.image_networks import classifier
+from scenes.classifiers.vgg14 import vgg14
+from scenes.learning.backend import keras
 
 MEMBERS = ["audio_spectrogram/mel", "visual_image/MobileNetV2"]
 CLASSES = ["airport", "bus", "park"]

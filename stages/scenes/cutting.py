@@ -15,9 +15,9 @@ import soundfile
 from av.video.reformatter import VideoReformatter
 
 from scenes.audio import has_sound, read_sound
-from scenes.dataset import SECONDS, SETUP_COLUMNS
-from scenes.errors import InputError
-from scenes.outputs import write_json, writing
+from scenes.common.dataset import SECONDS, SETUP_COLUMNS
+from scenes.common.errors import InputError
+from scenes.common.outputs import write_json, writing
 from scenes.recordings import Recording
 from scenes.video import check_whole
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scenes.backend import keras
-from scenes.batch_norm import reestimate
-from scenes.inference import BATCH, forward
-from scenes.precision import agree, policy
+from scenes.learning.backend import keras
+from scenes.learning.batch_norm import reestimate
+from scenes.learning.inference import BATCH, forward
+from scenes.learning.precision import agree, policy
 
 
 def ready(

@@ -15,8 +15,8 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from scenes.audio import ten_seconds
-from scenes.dataset import SECONDS, read_classes, read_media
-from scenes.errors import InputError
+from scenes.common.dataset import SECONDS, read_classes, read_media
+from scenes.common.errors import InputError
 from scenes.stream import Window
 
 DATASET_RATE = 48_000
@@ -80,8 +80,8 @@ def load(run: Run, names: list[str]) -> list[Member]:
         If there is no such member, it is not trained, or params.yaml is not what it was trained with.
     """
     os.environ.setdefault("KERAS_BACKEND", run.params.get("backend", "tensorflow"))
-    from scenes.backend import keras  # only now: it asks for the backend
-    from scenes.inference import load_weights
+    from scenes.learning.backend import keras  # only now: it asks for the backend
+    from scenes.learning.inference import load_weights
 
     members = []
     for name in names:
@@ -105,7 +105,7 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
 
     NaN stands where a member has nothing to go by.
     """
-    from scenes.inference import forward
+    from scenes.learning.inference import forward
 
     said = []
     for member in members:
@@ -148,8 +148,8 @@ def _hold(run: Run, stage: str, numbers: dict[str, Any]) -> None:
 
 def _audio_spectrogram(run: Run, kind: str, numbers: dict[str, Any]):
     from scenes import spectrogram
-    from scenes.patches import DELTA_WIDTH, STARTS, WIDTH, patches
-    from scenes.vgg14 import vgg14
+    from scenes.classifiers.patches import DELTA_WIDTH, STARTS, WIDTH, patches
+    from scenes.classifiers.vgg14 import vgg14
 
     _hold(run, f"spectrogram@{kind}", numbers)
     _hold(run, f"train-audio-spectrogram@{kind}", run.params["vgg14"])
@@ -168,7 +168,7 @@ def _audio_spectrogram(run: Run, kind: str, numbers: dict[str, Any]):
 def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
     from scenes import panns
     from scenes.audio_embedding import embed, mono, published, untrained
-    from scenes.mlp import mlp
+    from scenes.classifiers.mlp import mlp
     from scenes.weights import FOLDER
 
     common, seed = run.params["audio_embedding"], run.params["seed"]
@@ -192,7 +192,7 @@ def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
 
 
 def _visual_image(run: Run, name: str, numbers: dict[str, Any]):
-    from scenes.image_networks import classifier
+    from scenes.classifiers.image_networks import classifier
 
     _hold(run, "frames", run.params["frames"])
     _hold(run, f"train-visual-image@{name}", numbers)
@@ -202,8 +202,8 @@ def _visual_image(run: Run, name: str, numbers: dict[str, Any]):
 
 
 def _visual_embedding(run: Run, name: str, numbers: dict[str, Any]):
-    from scenes.inference import forward
-    from scenes.mlp import mlp
+    from scenes.classifiers.mlp import mlp
+    from scenes.learning.inference import forward
     from scenes.visual_embedding import embedder, sample
 
     _hold(run, "frames", run.params["frames"])
@@ -224,7 +224,7 @@ def _visual_embedding(run: Run, name: str, numbers: dict[str, Any]):
 
 
 def _seen(name: str, size: int) -> Callable[[np.ndarray], np.ndarray]:
-    from scenes.image_networks import pictures
+    from scenes.classifiers.image_networks import pictures
 
     return lambda frames: pictures(frames[None], np.zeros(SECONDS, int), np.arange(SECONDS), name=name, size=size)
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import h5py
 
-from scenes.backend import keras
-from scenes.errors import InputError
+from scenes.common.errors import InputError
+from scenes.learning.backend import keras
 
 layers = keras.layers
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from scenes.backend import keras
-from scenes.dataset import SECONDS
+from scenes.common.dataset import SECONDS
+from scenes.common.errors import MediaWarning
 from scenes.embedder import ready
-from scenes.errors import MediaWarning
-from scenes.inference import forward
+from scenes.learning.backend import keras
+from scenes.learning.inference import forward
 from scenes.openl3 import load, network
 from scenes.openl3_input import RATE, read_pictures, read_spectrograms, window_starts
 

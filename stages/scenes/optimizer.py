@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scenes.backend import keras
+from scenes.learning.backend import keras
 
 ops = keras.ops
 

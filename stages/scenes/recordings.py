@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scenes.audio import SOUND_FILES
-from scenes.errors import InputError
+from scenes.common.errors import InputError
 
 VIDEO_FILES = {".mp4", ".mov", ".mkv"}
 NO_CITY = "none"

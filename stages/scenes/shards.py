@@ -16,10 +16,10 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from scenes.cli import leave_signals
-from scenes.errors import InputError, MediaWarning
-from scenes.outputs import allocate_array, naming, writing
-from scenes.resume import finish, resume_folder
+from scenes.common.cli import leave_signals
+from scenes.common.errors import InputError, MediaWarning
+from scenes.common.outputs import allocate_array, naming, writing
+from scenes.common.resume import finish, resume_folder
 
 SHARD = 8
 SHARDS_A_WORKER = 8

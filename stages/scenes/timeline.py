@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scenes.dataset import SECONDS
-from scenes.errors import InputError
-from scenes.fusion import RULES
+from scenes.common.dataset import SECONDS
+from scenes.common.errors import InputError
+from scenes.evaluation.fusion import RULES
 from scenes.members import DATASET_RATE, Member, judge
 from scenes.stream import Window, windows
 

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from scenes.backend import keep_graphs_as_traced, keras
-from scenes.batch_norm import reestimate
-from scenes.batches import Batches, Load, MixedBatches, ShuffledBatches
-from scenes.dataset import SECONDS, labels
-from scenes.errors import InputError
-from scenes.inference import BATCH, predict
-from scenes.mixup import check
+from scenes.common.dataset import SECONDS, labels
+from scenes.common.errors import InputError
+from scenes.common.outputs import write_csv, writing
+from scenes.common.resume import finish, resume_folder
+from scenes.learning.backend import keep_graphs_as_traced, keras
+from scenes.learning.batch_norm import reestimate
+from scenes.learning.batches import Batches, Load, MixedBatches, ShuffledBatches
+from scenes.learning.inference import BATCH, predict
+from scenes.learning.mixup import check
+from scenes.learning.precision import on_gpu
 from scenes.optimizer import adam, flatten
-from scenes.outputs import write_csv, writing
-from scenes.precision import on_gpu
-from scenes.resume import finish, resume_folder
 
 # A training of fewer steps is over before a better graph would pay.
 SHORT = 200
@@ -41,7 +41,7 @@ class Recipe:
     lr, l2 : float
         Learning rate of Adam; lambda of Eq. 1.
     mixup : list of str
-        Parts of mixup, see `scenes.mixup`; `mixup_alpha` is its Beta parameter.
+        Parts of mixup, see `scenes.learning.mixup`; `mixup_alpha` is its Beta parameter.
     reestimate_batch_norm : bool
         Whether to replace the moving averages after the last epoch, see `reestimate`.
     seed : int
@@ -83,7 +83,7 @@ def train(
     load : callable
         From clips and seconds, int `[n]` each, to inputs `[n, ...]`.
     split, classes : DataFrame
-        As read by `scenes.dataset`; clips without `modality` (`audio`, `video` or both) are left out.
+        As read by `scenes.common.dataset`; clips without `modality` (`audio`, `video` or both) are left out.
     inputs : list of Path
         The files that `load` reads, for telling whether an interrupted training may go on.
     model, history : Path

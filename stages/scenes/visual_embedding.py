@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from scenes.backend import keras
-from scenes.dataset import SECONDS, open_array
+from scenes.classifiers.image_networks import extractor, pictures
+from scenes.common.dataset import SECONDS, open_array
 from scenes.embedder import ready
-from scenes.image_networks import extractor, pictures
-from scenes.inference import forward
+from scenes.learning.backend import keras
+from scenes.learning.inference import forward
 
 # Clips of which one frame is looked at before the rest, evenly chosen.
 SAMPLE = 40
@@ -40,7 +40,7 @@ def embedder(
     clips : tuple of int
         Rows of `frames`, one frame of each to be looked at, see `scenes.embedder.ready`.
     network, size, pretrained, weights
-        See `scenes.image_networks.extractor`.
+        See `scenes.classifiers.image_networks.extractor`.
     precision : str
         See `scenes.embedder.ready`.
     seed : int

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from scenes.markdown import NOT_RUN, name, percent
-from scenes.metrics import by_class
-from scenes.published import TABLE_VI, TABLE_VII
-from scenes.results import NotRunError, Results
+from scenes.evaluation.metrics import by_class
+from scenes.reporting.markdown import NOT_RUN, name, percent
+from scenes.reporting.published import TABLE_VI, TABLE_VII
+from scenes.reporting.results import NotRunError, Results
 
 SPECTROGRAMS = [framework for framework in TABLE_VI if framework.startswith("audio_spectrogram/")]
 AUDIO_EMBEDDINGS = [framework for framework in TABLE_VI if framework.startswith("audio_embedding/")]

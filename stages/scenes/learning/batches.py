@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scenes.backend import keras
-from scenes.dataset import SECONDS
-from scenes.mixup import mixup
+from scenes.common.dataset import SECONDS
+from scenes.learning.backend import keras
+from scenes.learning.mixup import mixup
 
 Load = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

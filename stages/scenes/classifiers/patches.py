@@ -3,7 +3,6 @@
 from functools import cache
 
 import numpy as np
-from scipy.signal import savgol_filter
 
 FRAMES = 704
 WIDTH = 128
@@ -19,6 +18,8 @@ def delta_maps(frames: int) -> list[np.ndarray]:
 
     Deltas are Savitzky-Golay derivatives, so each is one matrix over all frames.
     """
+    from scipy.signal import savgol_filter  # takes a second to import, which MLPs and image networks do without
+
     identity = np.eye(frames)
     deltas = [savgol_filter(identity, DELTA_WIDTH, polyorder=n, deriv=n, axis=1, mode="interp") for n in (1, 2)]
     return [identity, *deltas]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scenes.errors import InputError
+from scenes.common.errors import InputError
 
 
 @contextmanager

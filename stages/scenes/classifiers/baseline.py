@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scenes.backend import keras
-from scenes.dataset import Rows, open_rows
-from scenes.errors import InputError
+from scenes.common.dataset import Rows, open_rows
+from scenes.common.errors import InputError
+from scenes.learning.backend import keras
 from scenes.openl3 import DIMENSION
 
 layers = keras.layers

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from scenes.patches import WIDTH, delta_maps, mapped
+from scenes.classifiers.patches import WIDTH, delta_maps, mapped
 
 
 @cache
@@ -33,6 +33,6 @@ def strict_patches(spectrograms: np.ndarray, rows: np.ndarray, clips: np.ndarray
     Returns
     -------
     ndarray
-        float32 `[n, bins, 128, 6]`, channels as those of `scenes.patches.patches`.
+        float32 `[n, bins, 128, 6]`, channels as those of `scenes.classifiers.patches.patches`.
     """
     return mapped(spectrograms[rows[clips], seconds].astype(np.float32), _operator(spectrograms.shape[-1]))

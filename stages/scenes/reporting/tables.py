@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from scenes.fusion import prod
-from scenes.markdown import NOT_RUN, name, nats, percent, table
-from scenes.metrics import brier, by_class, calibration_error, log_losses, right
-from scenes.published import BASELINE, Published
-from scenes.results import STRICT, NotRunError, Results
-from scenes.uncertainty import location_interval, mcnemar
+from scenes.evaluation.fusion import prod
+from scenes.evaluation.metrics import brier, by_class, calibration_error, log_losses, right
+from scenes.evaluation.uncertainty import location_interval, mcnemar
+from scenes.reporting.markdown import NOT_RUN, name, nats, percent, table
+from scenes.reporting.published import BASELINE, Published
+from scenes.reporting.results import STRICT, NotRunError, Results
 
 # An ensemble's fusion where one stands for it, as in the paper.
 MAIN = ["fuse/audio_best-prod", "fuse/visual_images-prod", "fuse/mel_inception-prod", "fuse/all_models-prod"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scenes.backend import keras
-from scenes.options import PrecisionName
+from scenes.common.options import PrecisionName
+from scenes.learning.backend import keras
 
 
 def policy(precision: PrecisionName) -> str:

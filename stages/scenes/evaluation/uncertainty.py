@@ -7,7 +7,6 @@ fails on most of its clips. So the bootstrap draws whole locations, not clips.
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import binomtest
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -84,6 +83,8 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
     p_value : float
         Two-sided.
     """
+    from scipy.stats import binomtest  # takes a second to import, and every stage that scores imports this module
+
     only_first, only_second = int((first > second).sum()), int((second > first).sum())
     discordant = only_first + only_second
     return only_first, only_second, float(binomtest(only_first, discordant).pvalue) if discordant else 1.0

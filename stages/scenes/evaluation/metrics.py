@@ -5,9 +5,10 @@ Task 1B scores each second on its own and ranks by the macro-averaged log loss. 
 kind, clips or seconds. All sums are in float64; macro figures average the classes present.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
-from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, recall_score
 
 BINS = 15
 
@@ -48,8 +49,7 @@ def macro_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
         Nats; NaN without units.
     """
     losses = log_losses(labels, probabilities)
-    present = np.unique(labels)
-    return float(np.mean([losses[labels == label].mean() for label in present])) if len(present) else float("nan")
+    return _mean([losses[labels == label].mean() for label in np.unique(labels)])
 
 
 def scores(
@@ -81,17 +81,15 @@ def scores(
     labels, probabilities, clips = labels[scored], probabilities[scored], of_clips[scored]
     predicted = clips.argmax(axis=-1)
     result = {
-        "accuracy": _accuracy(labels, predicted),
-        "macro_accuracy": float(recall_score(labels, predicted, labels=np.unique(labels), average="macro"))
-        if len(labels)
-        else float("nan"),
+        "accuracy": _mean(predicted == labels),
+        "macro_accuracy": _mean([_mean(predicted[labels == label] == label) for label in np.unique(labels)]),
         "log_loss": macro_log_loss(labels, clips),
-        "meta_accuracy": _accuracy(meta_classes[labels], meta_classes[predicted]),
+        "meta_accuracy": _mean(meta_classes[predicted] == meta_classes[labels]),
     }
     if probabilities.ndim == 3:
         seconds = probabilities.reshape(-1, probabilities.shape[-1])
         repeated = np.repeat(labels, probabilities.shape[1])
-        result["second_accuracy"] = _accuracy(repeated, seconds.argmax(axis=-1))
+        result["second_accuracy"] = _mean(seconds.argmax(axis=-1) == repeated)
         result["second_log_loss"] = macro_log_loss(repeated, seconds)
     return {**result, "clips": int(scored.sum())}
 
@@ -121,11 +119,12 @@ def by_class(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
 def confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """How many units of each class (rows) are taken for each class (columns), `[classes, classes]`.
 
-    Units without prediction (NaN) are left out; at least one must have one.
+    Units without prediction (NaN) are left out.
     """
     scored = ~np.isnan(probabilities).any(axis=-1)
-    classes = np.arange(probabilities.shape[-1])
-    return confusion_matrix(labels[scored], probabilities[scored].argmax(axis=-1), labels=classes)
+    table = np.zeros((probabilities.shape[-1],) * 2, int)
+    np.add.at(table, (labels[scored], probabilities[scored].argmax(axis=-1)), 1)
+    return table
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> pd.DataFrame:
@@ -165,11 +164,8 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
 def brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Brier score: the mean over units of the squared distance from the true class, 0 (perfect) to 2."""
     scored = ~np.isnan(probabilities).any(axis=-1)
-    if not scored.any():
-        return float("nan")
-    classes = np.arange(probabilities.shape[-1])
-    score = brier_score_loss(labels[scored], _normalised(probabilities[scored]), labels=classes, scale_by_half=False)
-    return float(score)
+    true = np.eye(probabilities.shape[-1])[labels[scored]]
+    return _mean(np.square(_normalised(probabilities[scored]) - true).sum(axis=-1))
 
 
 def _normalised(probabilities: np.ndarray) -> np.ndarray:
@@ -177,5 +173,5 @@ def _normalised(probabilities: np.ndarray) -> np.ndarray:
     return probabilities / probabilities.sum(axis=-1, keepdims=True)
 
 
-def _accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    return float(accuracy_score(labels, predicted)) if len(labels) else float("nan")
+def _mean(values: Sequence[float] | np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from scenes.backend import keras
+from scenes.learning.backend import keras
 
 
 def reestimate(network: keras.Model, batches: Sequence) -> None:

@@ -21,7 +21,7 @@ def resume_folder(output: Path, inputs: list[Path]) -> Path:
     """
     key = hashlib.sha256(repr(sys.argv).encode())
     code = {Path(module.__file__) for module in sys.modules.values() if getattr(module, "__file__", None)}
-    for path in sorted(path for path in code if Path(__file__).parents[1] in path.parents):
+    for path in sorted(path for path in code if Path(__file__).parents[2] in path.parents):
         key.update(path.read_bytes())
     for path in inputs:
         stat = path.stat()

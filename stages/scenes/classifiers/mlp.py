@@ -1,6 +1,6 @@
 """The multilayer perceptron of the embedding frameworks (the paper, Table II)."""
 
-from scenes.backend import keras
+from scenes.learning.backend import keras
 
 layers = keras.layers
 

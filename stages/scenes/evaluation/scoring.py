@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scenes.dataset import labels, place
-from scenes.metrics import clip_probabilities, right, scores
-from scenes.outputs import write_csv, write_json
-from scenes.uncertainty import location_interval
+from scenes.common.dataset import labels, place
+from scenes.common.outputs import write_csv, write_json
+from scenes.evaluation.metrics import clip_probabilities, right, scores
+from scenes.evaluation.uncertainty import location_interval
 
 
 def evaluate(
@@ -24,14 +24,14 @@ def evaluate(
     Parameters
     ----------
     split, classes : DataFrame
-        As read by `scenes.dataset`.
+        As read by `scenes.common.dataset`.
     probabilities : ndarray
         `[clips not in train, seconds, classes]` or `[clips not in train, classes]`, NaN where there is no prediction.
     confusion : Path
         Table `actual,predicted`, one row an evaluate clip that is scored.
     metrics : Path
-        The figures of `scenes.metrics.scores`, and `accuracy_low` and `accuracy_high`, the 95 % interval of the
-        accuracy over locations.
+        The figures of `scenes.evaluation.metrics.scores`, and `accuracy_low` and `accuracy_high`, the 95 % interval of
+        the accuracy over locations.
     of_clips : ndarray, optional
         `[clips not in train, classes]`, where a clip's probabilities are not the mean over its seconds.
     """

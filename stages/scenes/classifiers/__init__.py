@@ -1,0 +1,1 @@
+"""The networks that give class probabilities, and their inputs."""

@@ -1,0 +1,1 @@
+"""Fusion, scores, and how far they may be chance."""

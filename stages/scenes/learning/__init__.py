@@ -1,0 +1,1 @@
+"""What every stage that runs a network by Keras has: the backend, batches, mixup, precision, inference."""
