@@ -14,7 +14,7 @@ import numpy as np
 import typer
 from measure import machine, median_seconds, show
 
-from scenes.common.dataset import SECONDS
+from scenes.stage.dataset import SECONDS
 from scenes.video import read_frames
 
 

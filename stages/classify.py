@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import pandas as pd
 import typer
 
-from scenes.common.cli import run
-from scenes.common.errors import InputError
-from scenes.common.outputs import write_csv, write_json
 from scenes.members import load, members_of, read_run
+from scenes.stage.cli import run
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import write_csv, write_json
 from scenes.timeline import follow
 
 CHECKOUT = Path(__file__).parents[1]

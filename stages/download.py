@@ -8,8 +8,8 @@ import typer
 from tqdm import tqdm
 
 from scenes.archives import Archive, check_disk, is_unpacked, read_archives, unpack
-from scenes.common.cli import run
-from scenes.common.errors import InputError
+from scenes.stage.cli import run
+from scenes.stage.errors import InputError
 from scenes.transfer import bytes_there, download
 from scenes.weights import verify
 

@@ -10,12 +10,12 @@ import typer
 from scenes import panns
 from scenes.audio import read_audio
 from scenes.audio_embedding import DATASET_RATE, ZENODO, embed, mono, published, untrained
-from scenes.common import options
-from scenes.common.cli import run
-from scenes.common.dataset import SECONDS, read_media
-from scenes.common.errors import InputError
-from scenes.common.resume import resume_folder
 from scenes.shards import map_clips
+from scenes.stage import options
+from scenes.stage.cli import run
+from scenes.stage.dataset import SECONDS, read_media
+from scenes.stage.errors import InputError
+from scenes.stage.resume import resume_folder
 from scenes.weights import FOLDER, verify
 
 NONE = Path("none")

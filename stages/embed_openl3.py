@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from scenes.common import options
-from scenes.common.cli import run
-from scenes.common.dataset import read_media
-from scenes.common.errors import InputError
 from scenes.openl3 import DIMENSION, PUBLISHED, WIDTHS
 from scenes.openl3_embedding import embed, embedder, read_inputs, windows
 from scenes.shards import map_clips
+from scenes.stage import options
+from scenes.stage.cli import run
+from scenes.stage.dataset import read_media
+from scenes.stage.errors import InputError
 from scenes.weights import FOLDER, fetch, verify_blob
 
 NONE = Path("none")

@@ -7,11 +7,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from scenes.common import options
-from scenes.common.cli import run
-from scenes.common.dataset import SECONDS, open_array, read_media
-from scenes.common.errors import InputError
 from scenes.shards import map_clips
+from scenes.stage import options
+from scenes.stage.cli import run
+from scenes.stage.dataset import SECONDS, open_array, read_media
+from scenes.stage.errors import InputError
 from scenes.visual_embedding import embed, embedder, sample
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from scenes.common.cli import run
-from scenes.common.dataset import SECONDS, read_media
 from scenes.shards import map_clips
+from scenes.stage.cli import run
+from scenes.stage.dataset import SECONDS, read_media
 from scenes.video import read_frames
 
 

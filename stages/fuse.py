@@ -6,13 +6,13 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from scenes.common.cli import run
-from scenes.common.dataset import read_classes, read_split
-from scenes.common.outputs import write_array
 from scenes.evaluation.fusion import RULES
 from scenes.evaluation.metrics import clip_probabilities
 from scenes.evaluation.predictions import read_predictions
 from scenes.evaluation.scoring import evaluate
+from scenes.stage.cli import run
+from scenes.stage.dataset import read_classes, read_split
+from scenes.stage.outputs import write_array
 
 
 def main(

@@ -11,12 +11,12 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
-from scenes.common.cli import run
-from scenes.common.dataset import SETUP_COLUMNS, hold_out, place
-from scenes.common.errors import InputError
-from scenes.common.outputs import writing
 from scenes.cutting import cut_recording
 from scenes.recordings import Recording, find_recordings
+from scenes.stage.cli import run
+from scenes.stage.dataset import SETUP_COLUMNS, hold_out, place
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import writing
 
 
 def main(

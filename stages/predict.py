@@ -15,15 +15,15 @@ from scenes.classifiers.mlp import mlp
 from scenes.classifiers.patches import patches
 from scenes.classifiers.strict import strict_patches
 from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
-from scenes.common import options
-from scenes.common.cli import run
-from scenes.common.dataset import SECONDS, open_rows, read_classes, read_split
-from scenes.common.outputs import write_array
 from scenes.evaluation import baseline_scores
 from scenes.evaluation.scoring import evaluate
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
 from scenes.learning.inference import BATCH, load_weights, predict
+from scenes.stage import options
+from scenes.stage.cli import run
+from scenes.stage.dataset import SECONDS, open_rows, read_classes, read_split
+from scenes.stage.outputs import write_array
 
 
 def audio_spectrogram(

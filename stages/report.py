@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import typer
 
-from scenes.common.cli import run
-from scenes.common.dataset import SECONDS, read_table
-from scenes.common.errors import InputError
-from scenes.common.outputs import write_csv, writing
 from scenes.evaluation.metrics import calibration_error, confusion, reliability
 from scenes.reporting import figures
 from scenes.reporting.page import page
 from scenes.reporting.results import NotRunError, Results, read_results
 from scenes.reporting.tables import against_baseline, against_best_member, by_classes, by_place, calibration, missed
+from scenes.stage.cli import run
+from scenes.stage.dataset import SECONDS, read_table
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import write_csv, writing
 
 DEMO = Path("data/demo/clips/evaluation_setup")
 DATA_SETS = {

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from scenes.common.cli import run
-from scenes.common.dataset import read_table
-from scenes.common.errors import InputError
-from scenes.common.outputs import write_csv
+from scenes.stage.cli import run
+from scenes.stage.dataset import read_table
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import write_csv
 
 
 def main(

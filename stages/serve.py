@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from scenes.common.cli import run
-from scenes.common.errors import InputError
-from scenes.common.outputs import write_json
 from scenes.members import load, members_of, read_run
 from scenes.sketch import Sketch
+from scenes.stage.cli import run
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import write_json
 from scenes.timeline import Timeline, follow
 
 CHECKOUT = Path(__file__).parents[1]

@@ -10,9 +10,9 @@ import typer
 
 from scenes import spectrogram
 from scenes.audio import read_audio
-from scenes.common.cli import run
-from scenes.common.dataset import SECONDS, read_media, read_split
 from scenes.shards import map_clips
+from scenes.stage.cli import run
+from scenes.stage.dataset import SECONDS, read_media, read_split
 
 Rate = Annotated[int, typer.Option(help="samples a second; other sound is resampled", min=8_000, max=192_000)]
 FFT = Annotated[int, typer.Option(help="samples of an FFT", min=16, max=2**20)]

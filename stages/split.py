@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import typer
 
 from scenes.audio import has_sound
-from scenes.common.cli import run
-from scenes.common.dataset import FOLDS, hold_out, parse_classes, place, read_setup
-from scenes.common.errors import InputError
-from scenes.common.options import Seed
-from scenes.common.outputs import write_csv, write_json
+from scenes.stage.cli import run
+from scenes.stage.dataset import FOLDS, hold_out, parse_classes, place, read_setup
+from scenes.stage.errors import InputError
+from scenes.stage.options import Seed
+from scenes.stage.outputs import write_csv, write_json
 
 TAU_CLASSES = [
     "airport:indoor", "bus:transportation", "metro:transportation", "metro_station:indoor", "park:outdoor",

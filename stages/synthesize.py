@@ -13,12 +13,12 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
-from scenes.common.cli import leave_signals, run
-from scenes.common.errors import InputError
-from scenes.common.options import Seed
-from scenes.common.outputs import naming
 from scenes.demo_audio import soundscape, write_wav
 from scenes.demo_video import SCENES, frames, write_mp4
+from scenes.stage.cli import leave_signals, run
+from scenes.stage.errors import InputError
+from scenes.stage.options import Seed
+from scenes.stage.outputs import naming
 
 CITIES = ["barcelona", "helsinki", "lisbon", "london", "lyon", "milan", "paris", "prague", "stockholm", "vienna"]
 SECONDS = 10

@@ -17,13 +17,13 @@ from scenes.classifiers.baseline import (
     open_embeddings,
     set_moments,
 )
-from scenes.common import options
-from scenes.common.cli import run
-from scenes.common.dataset import hold_out, read_classes, read_split
 from scenes.learning.backend import keras
 from scenes.learning.inference import load_weights
 from scenes.learning.precision import policy
 from scenes.openl3 import DIMENSION
+from scenes.stage import options
+from scenes.stage.cli import run
+from scenes.stage.dataset import hold_out, read_classes, read_split
 from scenes.training import Recipe, train
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from scenes.classifiers.patches import patches
 from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
-from scenes.common import options
-from scenes.common.cli import run
-from scenes.common.dataset import open_rows, read_classes, read_split
 from scenes.learning.backend import keras
 from scenes.learning.precision import policy
+from scenes.stage import options
+from scenes.stage.cli import run
+from scenes.stage.dataset import open_rows, read_classes, read_split
 from scenes.training import Recipe, train
 
 

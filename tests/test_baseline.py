@@ -11,10 +11,10 @@ import train_baseline
 from scipy.special import log_softmax
 
 from scenes.classifiers.baseline import HIDDEN, MODALITIES, build, classifier, moments, official, set_moments
-from scenes.common.errors import InputError
 from scenes.evaluation import baseline_scores
 from scenes.evaluation.metrics import macro_log_loss
 from scenes.learning.backend import keras
+from scenes.stage.errors import InputError
 
 FRAMES = 6
 CLASSES = ["airport", "bus", "park"]

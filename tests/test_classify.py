@@ -15,9 +15,9 @@ from conftest import ROOT, noise, write_mp4, write_wav
 from trained import CLASSES, MEMBERS, finished_run
 
 from scenes.audio import read_audio
-from scenes.common.errors import InputError
 from scenes.evaluation.fusion import prod
 from scenes.members import load, read_run
+from scenes.stage.errors import InputError
 from scenes.stream import windows
 from scenes.timeline import follow
 from scenes.video import read_frames

@@ -14,8 +14,8 @@ import pytest
 from conftest import ROOT, noise, write_wav
 
 from scenes.audio import read_audio
-from scenes.common.errors import InputError
 from scenes.shards import map_clips
+from scenes.stage.errors import InputError
 
 CLIPS = ["a.wav", "b.wav", ""] * 8
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT, noise, write_mp4, write_setup, write_wav
 
-from scenes.common.dataset import hold_out, open_rows, parse_classes, place, read_setup, read_split
-from scenes.common.errors import InputError
+from scenes.stage.dataset import hold_out, open_rows, parse_classes, place, read_setup, read_split
+from scenes.stage.errors import InputError
 
 CLASSES = parse_classes(["bus:transportation", "park:outdoor"])
 TRAIN = [

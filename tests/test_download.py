@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT
 
 from scenes import archives, transfer
-from scenes.common.errors import InputError
+from scenes.stage.errors import InputError
 
 NAME = "TAU-urban-audio-visual-scenes-2021-development"
 OUT = Path("tau/clips")

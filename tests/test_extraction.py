@@ -11,8 +11,8 @@ from conftest import ROOT, noise, write_mp4, write_wav
 
 from scenes import shards
 from scenes.audio import read_audio
-from scenes.common.errors import InputError
 from scenes.spectrogram import gam, mel
+from scenes.stage.errors import InputError
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess:

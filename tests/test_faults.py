@@ -30,10 +30,10 @@ from hypothesis import strategies as st
 
 from scenes import shards
 from scenes.audio import read_audio
-from scenes.common import cli
-from scenes.common.dataset import parse_classes, read_setup, read_table
-from scenes.common.errors import InputError
-from scenes.common.outputs import allocate_array, write_array
+from scenes.stage import cli
+from scenes.stage.dataset import parse_classes, read_setup, read_table
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import allocate_array, write_array
 from scenes.video import read_frames
 from scenes.weights import fetch
 
@@ -311,7 +311,7 @@ import os, signal, sys
 sys.path[:0] = [{stages!r}, {tests!r}]
 import numpy as np
 from pathlib import Path
-from scenes.common.cli import run
+from scenes.stage.cli import run
 from scenes.shards import map_clips
 os.environ["SCENES_BACKEND"] = "sequential"
 sys.argv = ["x"]
@@ -347,7 +347,7 @@ from pathlib import Path
 import embed_visual, predict, train_embedding, train_image, train_spectrogram
 from scenes.classifiers import image_networks
 from scenes.learning.backend import keras
-from scenes.common.errors import InputError
+from scenes.stage.errors import InputError
 
 def small(name, size, pretrained, weights="none"):  # in place of a large network
     x = inputs = keras.Input((size, size, 3))
@@ -396,9 +396,9 @@ def test_a_full_disk_in_the_stages_of_keras():
 def test_a_write_that_fails_otherwise_names_the_file_too():
     """A limit of the size of a file, as some batch systems set; NumPy's message would name no file."""
     source = (
-        f"import sys; sys.path.insert(0, {str(ROOT / 'stages')!r}); from scenes.common.cli import run; import numpy\n"
+        f"import sys; sys.path.insert(0, {str(ROOT / 'stages')!r}); from scenes.stage.cli import run; import numpy\n"
     )
-    source += "from pathlib import Path; from scenes.common.outputs import write_array; sys.argv = ['x']\n"
+    source += "from pathlib import Path; from scenes.stage.outputs import write_array; sys.argv = ['x']\n"
     source += "run(lambda: write_array(Path('a.npy'), numpy.zeros(100_000)))"
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # noqa: E731
     result = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, preexec_fn=limit)

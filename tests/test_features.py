@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from scenes.classifiers.patches import STARTS, patches
 from scenes.classifiers.strict import strict_patches
-from scenes.common.errors import InputError
 from scenes.learning.mixup import PARTS, check, mixup
+from scenes.stage.errors import InputError
 
 
 def test_ten_half_overlapping_patches():

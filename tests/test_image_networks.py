@@ -12,11 +12,11 @@ from conftest import ROOT
 from scenes import embedder, visual_embedding
 from scenes.classifiers.image_networks import MODULES, classifier, extractor, pictures
 from scenes.classifiers.mlp import WIDTHS, mlp
-from scenes.common.errors import InputError
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.inference import BATCH, forward
 from scenes.learning.precision import agree
+from scenes.stage.errors import InputError
 
 layers, applications = keras.layers, keras.applications
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 10, 40, 40, 3), np.uint8)

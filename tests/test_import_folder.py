@@ -18,10 +18,10 @@ import soundfile
 from conftest import ROOT, noise, write_mp4, write_wav
 
 from scenes.audio import read_audio
-from scenes.common.dataset import hold_out, parse_classes, place, read_setup
-from scenes.common.errors import InputError
 from scenes.cutting import cut_pictures, cut_sound
 from scenes.recordings import find_recordings
+from scenes.stage.dataset import hold_out, parse_classes, place, read_setup
+from scenes.stage.errors import InputError
 from scenes.video import read_frames
 
 SIZE = (64, 48)

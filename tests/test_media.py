@@ -6,7 +6,7 @@ import pytest
 from conftest import noise, write_mp4, write_wav
 
 from scenes.audio import has_sound, read_audio
-from scenes.common.errors import InputError, MediaWarning
+from scenes.stage.errors import InputError, MediaWarning
 from scenes.video import read_frames
 
 

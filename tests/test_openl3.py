@@ -15,7 +15,6 @@ import torch
 from conftest import noise, write_mp4, write_wav
 from torch.nn import functional
 
-from scenes.common.errors import InputError, MediaWarning
 from scenes.learning.backend import keras
 from scenes.learning.inference import forward
 from scenes.openl3 import PUBLISHED, WIDTHS, load, network
@@ -27,6 +26,7 @@ from scenes.openl3_input import (
     spectrograms,
     window_starts,
 )
+from scenes.stage.errors import InputError, MediaWarning
 
 # Of each block: what follows its convolutions, as published.
 ORDERS = {

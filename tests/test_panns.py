@@ -17,7 +17,7 @@ from conftest import ROOT, noise, write_wav
 
 from scenes import panns
 from scenes.audio import read_audio
-from scenes.common.errors import InputError
+from scenes.stage.errors import InputError
 
 NAMES = list(panns.NETWORKS)
 # Names and shapes written down from upstream's source (audioset_tagging_cnn, pytorch/models.py), not from ours.

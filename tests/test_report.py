@@ -13,8 +13,8 @@ import pytest
 from conftest import ROOT
 from report import main
 
-from scenes.common.errors import InputError
 from scenes.reporting.published import AUDIO_VISUAL, BASELINE, TABLE_VI, TABLE_VII
+from scenes.stage.errors import InputError
 
 PAPER = {
     **{name: published.accuracy for name, published in {**TABLE_VI, **TABLE_VII, **AUDIO_VISUAL}.items()},

@@ -35,7 +35,7 @@ import sys
 sys.path.insert(0, sys.argv.pop(1))
 import train_embedding
 from scenes import training
-from scenes.common.cli import run
+from scenes.stage.cli import run
 training.PAUSE = 0.0  # or so short a training would leave no state
 run(train_embedding.main)
 """

@@ -10,9 +10,9 @@ import seeds
 import submission
 from made_up import CLASSES, probabilities
 
-from scenes.common.dataset import read_classes, read_split
-from scenes.common.errors import InputError
 from scenes.evaluation.scoring import evaluate
+from scenes.stage.dataset import read_classes, read_split
+from scenes.stage.errors import InputError
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from conftest import ROOT
 
 from scenes import training
 from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
-from scenes.common.errors import InputError
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, MixedBatches, ShuffledBatches
 from scenes.optimizer import FlatAdam
+from scenes.stage.errors import InputError
 from scenes.training import HISTORY_COLUMNS, Recipe, Trainer, train
 
 layers = keras.layers

@@ -9,7 +9,7 @@ import embed_audio
 import pooch
 import pytest
 
-from scenes.common.errors import InputError
+from scenes.stage.errors import InputError
 from scenes.weights import fetch, verify
 
 CONTENT = bytes(range(256)) * 4096

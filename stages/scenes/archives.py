@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from scenes.common.errors import InputError
-from scenes.common.outputs import write_csv, writing
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import write_csv, writing
 
 # Parts of the data set, as regular expressions.
 SUBSETS = {"meta": "doc|meta", "examples": "doc|meta|examples", "first": r"doc|meta|audio\.1|video\.1", "all": ".+"}

@@ -9,8 +9,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from scenes.common.dataset import SECONDS
-from scenes.common.errors import InputError, MediaWarning
+from scenes.stage.dataset import SECONDS
+from scenes.stage.errors import InputError, MediaWarning
 
 SOUND_FILES = {".wav", ".flac"}
 # TAU clips have 479,999 to 480,001 samples: a hundredth of a second is not worth a warning.

@@ -9,8 +9,8 @@ import soxr
 
 from scenes import panns
 from scenes.audio import read_audio
-from scenes.common.dataset import SECONDS
-from scenes.common.errors import MediaWarning
+from scenes.stage.dataset import SECONDS
+from scenes.stage.errors import MediaWarning
 from scenes.weights import FOLDER, fetch
 
 ZENODO = "https://zenodo.org/records/3987831/files"

@@ -15,10 +15,10 @@ import soundfile
 from av.video.reformatter import VideoReformatter
 
 from scenes.audio import has_sound, read_sound
-from scenes.common.dataset import SECONDS, SETUP_COLUMNS
-from scenes.common.errors import InputError
-from scenes.common.outputs import write_json, writing
 from scenes.recordings import Recording
+from scenes.stage.dataset import SECONDS, SETUP_COLUMNS
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import write_json, writing
 from scenes.video import check_whole
 
 TOLERANCE = Fraction(1, 10)  # seconds that a last clip may lack

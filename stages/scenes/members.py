@@ -15,8 +15,8 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from scenes.audio import ten_seconds
-from scenes.common.dataset import SECONDS, read_classes, read_media
-from scenes.common.errors import InputError
+from scenes.stage.dataset import SECONDS, read_classes, read_media
+from scenes.stage.errors import InputError
 from scenes.stream import Window
 
 DATASET_RATE = 48_000

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import h5py
 
-from scenes.common.errors import InputError
 from scenes.learning.backend import keras
+from scenes.stage.errors import InputError
 
 layers = keras.layers
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from scenes.common.dataset import SECONDS
-from scenes.common.errors import MediaWarning
 from scenes.embedder import ready
 from scenes.learning.backend import keras
 from scenes.learning.inference import forward
 from scenes.openl3 import load, network
 from scenes.openl3_input import RATE, read_pictures, read_spectrograms, window_starts
+from scenes.stage.dataset import SECONDS
+from scenes.stage.errors import MediaWarning
 
 # Windows looked at before the rest: some of some clips, both evenly chosen.
 SAMPLE_CLIPS, SAMPLE_WINDOWS = 8, 5

@@ -15,8 +15,8 @@ import numpy as np
 import scipy.fft
 
 from scenes.audio import read_audio
-from scenes.common.dataset import SECONDS
-from scenes.common.errors import InputError, MediaWarning
+from scenes.stage.dataset import SECONDS
+from scenes.stage.errors import InputError, MediaWarning
 from scenes.video import check_whole
 
 RATE = WINDOW = 48_000

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scenes.common.errors import InputError
-from scenes.common.outputs import writing
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import writing
 
 # Threads that wait for one another soon sleep rather than spin: as fast alone, and beside another busy process, which
 # would keep them all waiting, several times as fast. GNU's OpenMP reads it when torch starts.

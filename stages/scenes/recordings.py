@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scenes.audio import SOUND_FILES
-from scenes.common.errors import InputError
+from scenes.stage.errors import InputError
 
 VIDEO_FILES = {".mp4", ".mov", ".mkv"}
 NO_CITY = "none"

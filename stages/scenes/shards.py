@@ -16,10 +16,10 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from scenes.common.cli import leave_signals
-from scenes.common.errors import InputError, MediaWarning
-from scenes.common.outputs import allocate_array, naming, writing
-from scenes.common.resume import finish, resume_folder
+from scenes.stage.cli import leave_signals
+from scenes.stage.errors import InputError, MediaWarning
+from scenes.stage.outputs import allocate_array, naming, writing
+from scenes.stage.resume import finish, resume_folder
 
 SHARD = 8
 SHARDS_A_WORKER = 8

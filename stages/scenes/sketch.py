@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from scenes import spectrogram
 from scenes.audio import ten_seconds
-from scenes.common.outputs import writing
+from scenes.stage.outputs import writing
 from scenes.stream import Window
 from scenes.timeline import Timeline
 

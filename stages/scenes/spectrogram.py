@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 from gammatone.fftweight import fft_weights
 
-from scenes.common.errors import InputError
+from scenes.stage.errors import InputError
 
 # Frames per FFT call: few enough that a batch of spectra stays in the processor's cache.
 BATCH = 128

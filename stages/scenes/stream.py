@@ -21,8 +21,8 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from scenes.audio import stereo
-from scenes.common.dataset import SECONDS
-from scenes.common.errors import InputError
+from scenes.stage.dataset import SECONDS
+from scenes.stage.errors import InputError
 from scenes.video import square
 
 # Seconds that one stream may lag behind the other before it counts as over.

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scenes.common.dataset import SECONDS
-from scenes.common.errors import InputError
 from scenes.evaluation.fusion import RULES
 from scenes.members import DATASET_RATE, Member, judge
+from scenes.stage.dataset import SECONDS
+from scenes.stage.errors import InputError
 from scenes.stream import Window, windows
 
 BAR = 20

@@ -9,10 +9,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from scenes.common.dataset import SECONDS, labels
-from scenes.common.errors import InputError
-from scenes.common.outputs import write_csv, writing
-from scenes.common.resume import finish, resume_folder
 from scenes.learning.backend import keep_graphs_as_traced, keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, Load, MixedBatches, ShuffledBatches
@@ -20,6 +16,10 @@ from scenes.learning.inference import BATCH, predict
 from scenes.learning.mixup import check
 from scenes.learning.precision import on_gpu
 from scenes.optimizer import adam, flatten
+from scenes.stage.dataset import SECONDS, labels
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import write_csv, writing
+from scenes.stage.resume import finish, resume_folder
 
 # A training of fewer steps is over before a better graph would pay.
 SHORT = 200
@@ -83,7 +83,7 @@ def train(
     load : callable
         From clips and seconds, int `[n]` each, to inputs `[n, ...]`.
     split, classes : DataFrame
-        As read by `scenes.common.dataset`; clips without `modality` (`audio`, `video` or both) are left out.
+        As read by `scenes.stage.dataset`; clips without `modality` (`audio`, `video` or both) are left out.
     inputs : list of Path
         The files that `load` reads, for telling whether an interrupted training may go on.
     model, history : Path

@@ -8,7 +8,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from scenes.common.errors import InputError
+from scenes.stage.errors import InputError
 from scenes.weights import verify
 
 RETRIES = 10  # failures in a row, without a byte between them

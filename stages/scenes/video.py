@@ -10,8 +10,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from scenes.common.dataset import SECONDS
-from scenes.common.errors import InputError, MediaWarning
+from scenes.stage.dataset import SECONDS
+from scenes.stage.errors import InputError, MediaWarning
 
 
 def read_frames(path: Path | str, size: int) -> np.ndarray:

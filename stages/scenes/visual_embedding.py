@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from scenes.classifiers.image_networks import extractor, pictures
-from scenes.common.dataset import SECONDS, open_array
 from scenes.embedder import ready
 from scenes.learning.backend import keras
 from scenes.learning.inference import forward
+from scenes.stage.dataset import SECONDS, open_array
 
 # Clips of which one frame is looked at before the rest, evenly chosen.
 SAMPLE = 40

@@ -7,8 +7,8 @@ from pathlib import Path
 import pooch
 import requests
 
-from scenes.common.errors import InputError
-from scenes.common.outputs import naming, writing
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import naming, writing
 
 FOLDER = Path("~/.cache/audio-visual-scenes")
 RETRIES = 2

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scenes.common.dataset import Rows, open_rows
-from scenes.common.errors import InputError
 from scenes.learning.backend import keras
 from scenes.openl3 import DIMENSION
+from scenes.stage.dataset import Rows, open_rows
+from scenes.stage.errors import InputError
 
 layers = keras.layers
 

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import numpy as np
 
-from scenes.common.errors import InputError
 from scenes.learning.backend import keras
+from scenes.stage.errors import InputError
 
 applications = keras.applications
 VGG19_SIZE = 224

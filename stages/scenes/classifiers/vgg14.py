@@ -1,7 +1,7 @@
 """VGG14, the network of the audio-spectrogram frameworks (the paper, Table I)."""
 
-from scenes.common.errors import InputError
 from scenes.learning.backend import keras
+from scenes.stage.errors import InputError
 
 layers = keras.layers
 

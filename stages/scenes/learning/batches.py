@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scenes.common.dataset import SECONDS
 from scenes.learning.backend import keras
 from scenes.learning.mixup import mixup
+from scenes.stage.dataset import SECONDS
 
 Load = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

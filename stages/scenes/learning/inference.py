@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from scenes.common.errors import InputError
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
+from scenes.stage.errors import InputError
 
 BATCH = 40
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scenes.common.errors import InputError
+from scenes.stage.errors import InputError
 
 PARTS = ("beta", "original", "uniform")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scenes.common.options import PrecisionName
 from scenes.learning.backend import keras
+from scenes.stage.options import PrecisionName
 
 
 def policy(precision: PrecisionName) -> str:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from scenes.common.outputs import writing
+from scenes.stage.outputs import writing
 
 matplotlib.rcParams.update(
     {

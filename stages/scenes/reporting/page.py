@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from scenes.common.dataset import SECONDS
 from scenes.evaluation.metrics import macro_log_loss
 from scenes.reporting import tables
 from scenes.reporting.claims import judged
 from scenes.reporting.markdown import NOT_RUN, name, nats, percent, table
 from scenes.reporting.published import ALL_MODELS_META_ACCURACY, AUDIO_VISUAL, BASELINE, LATER, TABLE_VI, TABLE_VII
 from scenes.reporting.results import NotRunError, Results
+from scenes.stage.dataset import SECONDS
 
 SYNTHETIC = """\
 **The clips are synthetic: these figures show that the pipeline works. They say nothing about real scenes and are not

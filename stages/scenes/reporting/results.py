@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scenes.common.dataset import SECONDS, labels, place, read_classes, read_split
-from scenes.common.errors import InputError
 from scenes.evaluation import baseline_scores
 from scenes.evaluation.fusion import RULES, prod
 from scenes.evaluation.metrics import clip_probabilities, right
 from scenes.evaluation.predictions import read_frames, read_fused, read_predictions
 from scenes.evaluation.uncertainty import location_interval
 from scenes.reporting.published import BASELINE
+from scenes.stage.dataset import SECONDS, labels, place, read_classes, read_split
+from scenes.stage.errors import InputError
 
 STRICT = ".strict"
 
@@ -38,7 +38,7 @@ class Results:
     clips : DataFrame
         The evaluate clips, rows of split.csv.
     classes : DataFrame
-        As read by `scenes.common.dataset.read_classes`.
+        As read by `scenes.stage.dataset.read_classes`.
     seconds : dict
         Of each classifier, `[clips, 10, classes]`; also of the strict ones and of the DCASE baseline.
     baseline : dict

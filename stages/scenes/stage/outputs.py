@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scenes.common.errors import InputError
+from scenes.stage.errors import InputError
 
 
 @contextmanager

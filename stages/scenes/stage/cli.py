@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 from typer.core import TyperCommand
 
-from scenes.common.errors import InputError
+from scenes.stage.errors import InputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

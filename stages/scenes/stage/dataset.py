@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scenes.common.errors import InputError
+from scenes.stage.errors import InputError
 
 SECONDS = 10
 FOLDS = ("train", "validation", "evaluate")
