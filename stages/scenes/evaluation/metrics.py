@@ -2,7 +2,8 @@
 
 The paper counts correct 10-s clips, a clip's probability being the mean over its seconds (Eqs. 2 and 3). DCASE 2021
 Task 1B scores each second on its own and ranks by the macro-averaged log loss. Every function takes units of either
-kind, clips or seconds. All sums are in float64; macro figures average the classes present.
+kind, clips or seconds. All sums are in float64; macro figures average the classes present. scikit-learn, which takes two
+seconds to import, is so only for what the report alone needs: every stage that predicts scores, too.
 """
 
 from collections.abc import Sequence
@@ -119,12 +120,13 @@ def by_class(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
 def confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """How many units of each class (rows) are taken for each class (columns), `[classes, classes]`.
 
-    Units without prediction (NaN) are left out.
+    Units without prediction (NaN) are left out; at least one must have one.
     """
     scored = ~np.isnan(probabilities).any(axis=-1)
-    table = np.zeros((probabilities.shape[-1],) * 2, int)
-    np.add.at(table, (labels[scored], probabilities[scored].argmax(axis=-1)), 1)
-    return table
+    from sklearn.metrics import confusion_matrix
+
+    classes = np.arange(probabilities.shape[-1])
+    return confusion_matrix(labels[scored], probabilities[scored].argmax(axis=-1), labels=classes)
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> pd.DataFrame:
@@ -164,8 +166,13 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
 def brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Brier score: the mean over units of the squared distance from the true class, 0 (perfect) to 2."""
     scored = ~np.isnan(probabilities).any(axis=-1)
-    true = np.eye(probabilities.shape[-1])[labels[scored]]
-    return _mean(np.square(_normalised(probabilities[scored]) - true).sum(axis=-1))
+    if not scored.any():
+        return float("nan")
+    from sklearn.metrics import brier_score_loss
+
+    classes = np.arange(probabilities.shape[-1])
+    score = brier_score_loss(labels[scored], _normalised(probabilities[scored]), labels=classes, scale_by_half=False)
+    return float(score)
 
 
 def _normalised(probabilities: np.ndarray) -> np.ndarray:
