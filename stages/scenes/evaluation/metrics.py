@@ -2,8 +2,8 @@
 
 The paper counts correct 10-s clips, a clip's probability being the mean over its seconds (Eqs. 2 and 3). DCASE 2021
 Task 1B scores each second on its own and ranks by the macro-averaged log loss. Every function takes units of either
-kind, clips or seconds. All sums are in float64; macro figures average the classes present. scikit-learn, which takes two
-seconds to import, is so only for what the report alone needs: every stage that predicts scores, too.
+kind, clips or seconds. All sums are in float64; macro figures average the classes present. scikit-learn takes two
+seconds to import and every stage that predicts scores, so it is imported only for what the report alone needs.
 """
 
 from collections.abc import Sequence
