@@ -11,20 +11,10 @@ import typer
 from scenes import spectrogram
 from scenes.audio import read_audio
 from scenes.shards import map_clips
+from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, read_media, read_split
 
-Rate = Annotated[int, typer.Option(help="samples a second; other sound is resampled", min=8_000, max=192_000)]
-FFT = Annotated[int, typer.Option(help="samples of an FFT", min=16, max=2**20)]
-Window = Annotated[int, typer.Option(help="samples of the Hann window, n_fft at most", min=16, max=2**20)]
-Hop = Annotated[int, typer.Option(help="samples from frame to frame", min=16, max=192_000)]
-Bins = Annotated[int, typer.Option(help="frequency bands", min=8, max=1024)]
-BinsPerOctave = Annotated[int, typer.Option(help="frequency bands an octave", min=1, max=1024)]
-Lowest = Annotated[float, typer.Option(help="lowest frequency, Hz", min=0.0, max=96_000.0)]
-Highest = Annotated[
-    float, typer.Option(help="highest frequency, Hz, half the sample rate at most", min=1.0, max=96_000.0)
-]
-Offset = Annotated[float, typer.Option(help="added to magnitudes before the logarithm", min=1e-30, max=1.0)]
 Strict = Annotated[
     bool, typer.Option(help="each second alone, of the clips not in train (media is split.csv): DCASE's protocol")
 ]
@@ -33,14 +23,14 @@ Strict = Annotated[
 def mel(
     media: Path,
     out: Path,
-    sample_rate: Rate = 48_000,
-    n_fft: FFT = 8192,
-    window: Window = 3840,
-    hop: Hop = 672,
-    bins: Bins = 128,
-    fmin: Lowest = 10.0,
-    fmax: Highest = 24_000.0,
-    log_offset: Offset = 1e-10,
+    sample_rate: options.SampleRate = 48_000,
+    n_fft: options.FFT = 8192,
+    window: options.Window = 3840,
+    hop: options.Hop = 672,
+    bins: options.Bins = 128,
+    fmin: options.Lowest = 10.0,
+    fmax: options.Highest = 24_000.0,
+    log_offset: options.Offset = 1e-10,
     strict: Strict = False,
 ) -> None:
     """Magnitudes of the STFT through Slaney's mel filters."""
@@ -54,13 +44,13 @@ def mel(
 def gam(
     media: Path,
     out: Path,
-    sample_rate: Rate = 48_000,
-    n_fft: FFT = 8192,
-    window: Window = 3840,
-    hop: Hop = 672,
-    bins: Bins = 128,
-    fmin: Lowest = 10.0,
-    log_offset: Offset = 1e-10,
+    sample_rate: options.SampleRate = 48_000,
+    n_fft: options.FFT = 8192,
+    window: options.Window = 3840,
+    hop: options.Hop = 672,
+    bins: options.Bins = 128,
+    fmin: options.Lowest = 10.0,
+    log_offset: options.Offset = 1e-10,
     strict: Strict = False,
 ) -> None:
     """Magnitudes of the STFT through Ellis' gammatone weights."""
@@ -74,12 +64,12 @@ def gam(
 def cqt(
     media: Path,
     out: Path,
-    sample_rate: Rate = 48_000,
-    hop: Hop = 672,
-    bins: Bins = 128,
-    bins_per_octave: BinsPerOctave = 24,
-    fmin: Lowest = 10.0,
-    log_offset: Offset = 1e-10,
+    sample_rate: options.SampleRate = 48_000,
+    hop: options.Hop = 672,
+    bins: options.Bins = 128,
+    bins_per_octave: options.BinsPerOctave = 24,
+    fmin: options.Lowest = 10.0,
+    log_offset: options.Offset = 1e-10,
     strict: Strict = False,
 ) -> None:
     """Magnitudes of the constant-Q transform."""
@@ -90,7 +80,7 @@ def cqt(
     _extract(media, out, transform, sample_rate, strict)
 
 
-def _extract(media: Path, out: Path, transform: Callable, sample_rate: Rate, strict: bool) -> None:
+def _extract(media: Path, out: Path, transform: Callable, sample_rate: options.SampleRate, strict: bool) -> None:
     if strict:
         split = read_split(media)
         clips = list(split.loc[split["fold"] != "train", "audio"])
@@ -103,7 +93,7 @@ def _extract(media: Path, out: Path, transform: Callable, sample_rate: Rate, str
     map_clips(read, clips, shape, "float16", out, inputs=[Path(path) for path in clips if path])
 
 
-def _clip(path: str, transform: Callable, sample_rate: Rate) -> np.ndarray:
+def _clip(path: str, transform: Callable, sample_rate: options.SampleRate) -> np.ndarray:
     return transform(read_audio(path, sample_rate))
 
 

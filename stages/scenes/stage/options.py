@@ -6,6 +6,18 @@ import typer
 
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 
+SampleRate = Annotated[int, typer.Option(help="samples a second; other sound is resampled", min=8_000, max=192_000)]
+FFT = Annotated[int, typer.Option(help="samples of an FFT", min=16, max=2**20)]
+Window = Annotated[int, typer.Option(help="samples of the Hann window, n_fft at most", min=16, max=2**20)]
+Hop = Annotated[int, typer.Option(help="samples from frame to frame", min=16, max=192_000)]
+Bins = Annotated[int, typer.Option(help="frequency bands", min=8, max=1024)]
+BinsPerOctave = Annotated[int, typer.Option(help="frequency bands an octave", min=1, max=1024)]
+Lowest = Annotated[float, typer.Option(help="lowest frequency, Hz", min=0.0, max=96_000.0)]
+Highest = Annotated[
+    float, typer.Option(help="highest frequency, Hz, half the sample rate at most", min=1.0, max=96_000.0)
+]
+Offset = Annotated[float, typer.Option(help="added to magnitudes before the logarithm", min=1e-30, max=1.0)]
+
 Epochs = Annotated[int, typer.Option(help="passes over the train clips", min=1, max=100_000)]
 Batch = Annotated[int, typer.Option(help="samples in a batch, before mixup", min=2, max=100_000)]
 Seconds = Annotated[int, typer.Option(help="seconds drawn from each clip in an epoch", min=1, max=10)]
