@@ -10,7 +10,8 @@ import pandas as pd
 import typer
 
 from scenes.evaluation.metrics import calibration_error, confusion, reliability
-from scenes.reporting import figures
+from scenes.evaluation.robustness import COLUMNS
+from scenes.reporting import figures, robustness
 from scenes.reporting.page import page
 from scenes.reporting.results import NotRunError, Results, read_results
 from scenes.reporting.tables import against_baseline, against_best_member, by_classes, by_place, calibration, missed
@@ -49,6 +50,7 @@ def main(
     fused: Annotated[str, typer.Option(help="predictions of an ensemble, with {ensemble} and {rule}")],
     history: Annotated[str, typer.Option(help="history of a classifier's training, with {classifier}")],
     setup: Annotated[Path, typer.Option(help="folder of the data set's setup files: which data set it is")],
+    disturbed: Annotated[Path | None, typer.Option(help="scores on disturbed clips; without: not run")] = None,
     pretrained: Annotated[list[str], typer.Option(help="NETWORK=true, or NETWORK=false: it started untrained")] = (),
 ) -> None:
     results, missing = read_results(split, classes, frameworks, fused)
@@ -56,6 +58,9 @@ def main(
         print(f"not run: {path}", file=sys.stderr)
     started = dict(_flag(entry) for entry in pretrained)
     detection = read_table(early_detect, ["framework", "seconds", "accuracy", "log_loss"], text=False)
+    on_disturbed = pd.DataFrame(columns=COLUMNS)
+    if disturbed is not None:
+        on_disturbed = read_table(disturbed, COLUMNS, text=False)
     over_seeds = read_table(seeds, ["framework", "seed", "accuracy"], text=False)
 
     class_table = by_classes(results)
@@ -71,7 +76,8 @@ def main(
     for name, table in tables.items():
         write_csv(Path(details.format(table=name)), table)
 
-    for name, drawn in _figures(results, detection, class_table, history).items():
+    drawings = _figures(results, detection, class_table, history)
+    for name, drawn in {**drawings, "robustness": robustness.accuracies(on_disturbed)}.items():
         figures.save(drawn, Path(figure.format(figure=name)))
 
     def show(name: str, description: str) -> str:
@@ -85,7 +91,8 @@ def main(
 
     # A queued experiment names the folder by its absolute path.
     data_set = next((name for folder, name in DATA_SETS.items() if setup.match(str(folder))), str(setup))
-    text = page(results, tables, detection, over_seeds, data_set, setup.match(str(DEMO)), untrained, show)
+    bad = robustness.section(on_disturbed, show)
+    text = page(results, tables, detection, over_seeds, data_set, setup.match(str(DEMO)), untrained, show, bad)
     with writing(out) as temporary:
         temporary.write_text(text)
 

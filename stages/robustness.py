@@ -107,17 +107,13 @@ def frames(
     map_clips(read, list(evaluated), pictures.shape[1:], "uint8", out, inputs=[stored])
 
 
-def _extract(
-    split: Path, out: Path, transform: Callable, noise: Noise, snr: SNR, seed: int, sample_rate: int
-) -> None:
+def _extract(split: Path, out: Path, transform: Callable, noise: Noise, snr: SNR, seed: int, sample_rate: int) -> None:
     clips = read_split(split)
     evaluated = clips[clips["fold"] == "evaluate"]
     places = dict(zip(evaluated["audio"], place(evaluated), strict=True))
     places.pop("", None)
     shape = transform(np.zeros((2, SECONDS * sample_rate), np.float32)).shape  # a bad parameter fails here, once
-    read = partial(
-        _noisy, transform=transform, noise=noise, snr=snr, seed=seed, sample_rate=sample_rate, places=places
-    )
+    read = partial(_noisy, transform=transform, noise=noise, snr=snr, seed=seed, sample_rate=sample_rate, places=places)
     map_clips(read, list(evaluated["audio"]), shape, "float16", out, inputs=[Path(path) for path in places])
 
 

@@ -22,7 +22,7 @@ def clip_generator(seed: int, path: str) -> np.random.Generator:
 
 
 def pink_noise(channels: int, samples: int, generator: np.random.Generator) -> np.ndarray:
-    """Gaussian noise whose power falls as 1 / f, float32 `[channels, samples]`, channels independent, without offset."""
+    """Gaussian noise whose power falls as 1 / f, float32 `[channels, samples]`, the channels independent."""
     frequencies = np.arange(1, samples // 2 + 1, dtype=np.float32)
     real, imaginary = generator.standard_normal((2, channels, len(frequencies)), np.float32)
     spectrum = (real + 1j * imaginary) / np.sqrt(frequencies)

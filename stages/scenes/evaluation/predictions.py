@@ -46,6 +46,17 @@ def read_fused(path: Path, split: pd.DataFrame, classes: pd.DataFrame) -> np.nda
     return _read(path, (int((split["fold"] != "train").sum()), len(classes)), "fuse")
 
 
+def read_disturbed(path: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Read predictions of disturbed clips, float32 `[conditions, evaluate clips, seconds, classes]`, NaN as above.
+
+    Raises
+    ------
+    InputError
+        If the file holds anything else.
+    """
+    return _read(path, shape, "predict-robustness")
+
+
 def _read(path: Path, wanted: tuple[int, ...], stage: str) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)

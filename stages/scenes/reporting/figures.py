@@ -58,7 +58,7 @@ def confusion_matrix(counts: np.ndarray | None, classes: Sequence[str], title: s
     axes = figure.subplots()
     axes.set_title(title, loc="left")
     if counts is None:
-        _not_run(axes)
+        not_run(axes)
         return figure
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(100 * counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
@@ -169,7 +169,7 @@ def training_curves(families: dict[str, dict[str, pd.DataFrame]]) -> Figure:
     for axes, (family, histories) in zip(panels.flat, families.items(), strict=False):
         axes.set_title(family, loc="left")
         if not histories:
-            _not_run(axes)
+            not_run(axes)
             continue
         for number, (member, history) in enumerate(histories.items()):
             style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)], "markersize": 4}
@@ -202,7 +202,7 @@ def reliability_diagrams(tables: dict[str, pd.DataFrame | None]) -> Figure:
     for axes, (framework, table) in zip(panels.flat, tables.items(), strict=False):
         axes.set_title(framework, loc="left", fontsize=9)
         if table is None:
-            _not_run(axes)
+            not_run(axes)
             continue
         axes.plot([0, 1], [0, 1], "--", color="#777777", linewidth=1)
         share = table["units"] / table["units"].sum()
@@ -263,6 +263,6 @@ def agreement(right: pd.DataFrame, scenes: Sequence[str], classes: Sequence[str]
     return figure
 
 
-def _not_run(axes: Axes) -> None:
+def not_run(axes: Axes) -> None:
     axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes, fontsize=12, color="#777777")
     axes.axis("off")

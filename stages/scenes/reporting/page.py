@@ -32,6 +32,7 @@ def page(
     synthetic: bool,
     untrained: Callable[[str], bool],
     figure: Callable[[str, str], str],
+    robustness: str,
 ) -> str:
     """Write the page.
 
@@ -52,6 +53,8 @@ def page(
         Whether a framework started from random weights where the paper's did not.
     figure : callable
         From a figure's name and its description to the Markdown that shows it.
+    robustness : str
+        The section of `scenes.reporting.robustness`.
 
     Returns
     -------
@@ -155,6 +158,8 @@ Every framework's accuracy and log loss by class, of clips and of single seconds
 ## Early detection (Fig. 4)
 
 {figure("early_detect", "Accuracy after 1 to 10 seconds, with 95 % intervals of the audio-visual ensembles")}
+
+{robustness}
 
 ## Is a probability to be believed?
 

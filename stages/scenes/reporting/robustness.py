@@ -1,0 +1,87 @@
+"""The report's section on sound and pictures that are bad or missing: its table and its figure."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from scenes.evaluation.robustness import CLEAN
+from scenes.reporting.figures import COLOURS, MARKS, not_run
+from scenes.reporting.markdown import NOT_RUN, nats, percent, table
+
+ENSEMBLES = ["audio_spectrograms", "visual_top3", "mel_inception", "all_models"]
+
+
+def section(scores: pd.DataFrame, figure: Callable[[str, str], str]) -> str:
+    """The section's Markdown.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        metrics/robustness.csv, or no rows where it was not run.
+    figure : callable
+        From a figure's name and its description to the Markdown that shows it.
+    """
+    return f"""\
+## When sound or picture is bad
+
+The members of `all_models` on the evaluate clips again, PROD: with pink noise, or with babble (the sound of four clips
+of other locations), so many decibels below the clip; with frames blurred, in little light, or partly hidden; and
+without sound, or without pictures, where the members of the other modality speak. The networks are those trained on
+clean clips. Accuracy and its interval; the difference in points to the same seconds of the clean clips, paired; log loss.
+
+{figure("robustness", "Accuracy of four ensembles under each condition, with 95 % intervals")}
+
+{_table(scores)}
+
+In numbers: [robustness.csv](robustness.csv)."""
+
+
+def _table(scores: pd.DataFrame) -> str:
+    if scores.empty:
+        return "Not run."
+    figures = scores.set_index(["condition", "ensemble"])
+    conditions = scores["condition"].unique()
+    rows = [[condition, *(_cell(figures, condition, name) for name in ENSEMBLES)] for condition in conditions]
+    return table(["condition", *(f"`{name}`" for name in ENSEMBLES)], rows)
+
+
+def _cell(figures: pd.DataFrame, condition: str, ensemble: str) -> str:
+    if (condition, ensemble) not in figures.index:
+        return NOT_RUN
+    row = figures.loc[(condition, ensemble)]
+    cells = [percent(row["accuracy"], row["low"], row["high"])]
+    if row["clips"]:
+        if condition != CLEAN:
+            cells.append(percent(row["difference"], row["difference_low"], row["difference_high"], "+"))
+        cells.append(nats(row["log_loss"]))
+    return "; ".join(cells)
+
+
+def accuracies(scores: pd.DataFrame) -> Figure:
+    """Accuracy of each ensemble under each condition, with its interval; a dotted line marks that of clean clips."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots()
+    if scores.empty:
+        not_run(axes)
+        return figure
+    conditions = list(scores["condition"].unique())
+    for number, ensemble in enumerate(ENSEMBLES):
+        style = {"color": COLOURS[number], "marker": MARKS[number], "markersize": 5}
+        rows = scores[scores["ensemble"] == ensemble].set_index("condition").reindex(conditions)
+        at = np.arange(len(conditions)) + 0.16 * (number - (len(ENSEMBLES) - 1) / 2)
+        beyond = np.abs(rows[["low", "high"]].to_numpy().T - rows["accuracy"].to_numpy())
+        label = ensemble + (": not run" if rows["accuracy"].isna().all() else "")
+        axes.errorbar(at, rows["accuracy"], beyond, linestyle="none", elinewidth=0.8, capsize=2, label=label, **style)
+        axes.axhline(rows.loc[CLEAN, "accuracy"], color=COLOURS[number], linewidth=0.8, linestyle=":")
+    axes.set_xticks(range(len(conditions)), conditions, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_xticks(np.arange(len(conditions) - 1) + 0.5, minor=True)
+    axes.grid(which="minor", axis="x", color="#DDDDDD", linewidth=0.6)
+    axes.tick_params(which="minor", length=0)
+    axes.set_ylim(0, 1.05)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_ylabel("accuracy (dotted: of clean clips)")
+    figure.legend(loc="outside upper left", ncols=len(ENSEMBLES))
+    return figure

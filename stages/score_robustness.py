@@ -1,0 +1,66 @@
+"""Score the ensembles on clips whose sound or pictures are disturbed or missing, beside the clips as they are."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from scenes.evaluation.predictions import read_disturbed, read_predictions
+from scenes.evaluation.robustness import CLEAN, scored, seconds_used, under_conditions
+from scenes.reporting.results import with_families
+from scenes.stage.cli import run
+from scenes.stage.dataset import labels, place, read_classes, read_split
+from scenes.stage.errors import InputError
+from scenes.stage.outputs import write_csv, write_json
+
+
+def main(
+    split: Path,
+    classes: Path,
+    out: Path,
+    metrics: Path,
+    ensembles: Annotated[list[str], typer.Argument(help="ENSEMBLE=family/member,member,...")],
+    clean: Annotated[str, typer.Option(help="predictions of the clips as they are, with {member}")],
+    disturbed: Annotated[str, typer.Option(help="predictions of the disturbed clips, with {member}")],
+    sound: Annotated[list[str], typer.Option(help="conditions of the sound, in their order there")],
+    frames: Annotated[list[str], typer.Option(help="conditions of the frames, in their order there")],
+    seconds: Annotated[int, typer.Option(help="how many of each clip were predicted", min=1, max=10)] = 10,
+) -> None:
+    clips, table = read_split(split), read_classes(classes)
+    evaluated = clips[clips["fold"] == "evaluate"]
+    known = evaluated["scene"].isin(table["class"]).to_numpy()
+    in_evaluate = (clips.loc[clips["fold"] != "train", "fold"] == "evaluate").to_numpy()
+
+    members = {name: with_families(names.split(",")) for name, _, names in (word.partition("=") for word in ensembles)}
+    as_they_are, changed = {}, {condition: {} for condition in (*sound, *frames)}
+    for member in sorted({member for names in members.values() for member in names}):
+        if not member.startswith(("audio_", "visual_")):
+            raise InputError(f"{member}: not family/member of a classifier, such as audio_spectrogram/mel")
+        usual, other = (Path(pattern.format(member=member)) for pattern in (clean, disturbed))
+        absent = [path for path in (usual, other) if not path.exists()]
+        for path in absent:
+            print(f"not run: {path}", file=sys.stderr)
+        if absent:
+            continue
+        conditions = sound if member.startswith("audio_") else frames
+        as_they_are[member] = read_predictions(usual, clips, table)[in_evaluate][known][:, seconds_used(seconds)]
+        shape = len(conditions), len(evaluated), seconds, len(table)
+        for condition, probabilities in zip(conditions, read_disturbed(other, shape), strict=True):
+            changed[condition][member] = probabilities[known]
+
+    result = scored(
+        under_conditions(as_they_are, changed),
+        members,
+        labels(evaluated[known], table),
+        place(evaluated[known]).to_numpy(),
+    )
+    write_csv(out, result)
+    figures = result.assign(of=np.where(result["condition"] == CLEAN, CLEAN, "disturbed"))
+    mean = figures.groupby(["ensemble", "of"], sort=False)["accuracy"].mean()
+    write_json(metrics, {f"{ensemble}_{of}": accuracy for (ensemble, of), accuracy in mean.items()})
+
+
+if __name__ == "__main__":
+    run(main)
