@@ -173,7 +173,7 @@ def test_a_second_run_prints_its_own_figures_and_what_was_not_run():
     written = {path.name: path.read_bytes() for path in Path("metrics").iterdir()}
     assert {name for name in written if name.endswith(".svg")} == {
         "confusion_audio_best.svg", "confusion_visual_images.svg", "confusion_all_models.svg", "classes.svg",
-        "early_detect.svg", "reliability.svg", "agreement.svg", "training.svg",
+        "early_detect.svg", "reliability.svg", "agreement.svg", "training.svg", "robustness.svg",
     }  # fmt: skip
     for link in re.findall(r"\]\((\w+\.\w+)\)", text):
         assert link in written

@@ -30,13 +30,11 @@ def section(scores: pd.DataFrame, figure: Callable[[str, str], str]) -> str:
 The members of `all_models` on the evaluate clips again, PROD: with pink noise, or with babble (the sound of four clips
 of other locations), so many decibels below the clip; with frames blurred, in little light, or partly hidden; and
 without sound, or without pictures, where the members of the other modality speak. The networks are those trained on
-clean clips. Accuracy and its interval; the difference in points to the same seconds of the clean clips, paired; log loss.
+clean clips. Accuracy and its interval; the difference in points to the same seconds of clean clips, paired; log loss.
 
 {figure("robustness", "Accuracy of four ensembles under each condition, with 95 % intervals")}
 
-{_table(scores)}
-
-In numbers: [robustness.csv](robustness.csv)."""
+{_table(scores)}"""
 
 
 def _table(scores: pd.DataFrame) -> str:
@@ -45,7 +43,8 @@ def _table(scores: pd.DataFrame) -> str:
     figures = scores.set_index(["condition", "ensemble"])
     conditions = scores["condition"].unique()
     rows = [[condition, *(_cell(figures, condition, name) for name in ENSEMBLES)] for condition in conditions]
-    return table(["condition", *(f"`{name}`" for name in ENSEMBLES)], rows)
+    header = ["condition", *(f"`{name}`" for name in ENSEMBLES)]
+    return f"{table(header, rows)}\n\nIn numbers: [robustness.csv](robustness.csv)."
 
 
 def _cell(figures: pd.DataFrame, condition: str, ensemble: str) -> str:
