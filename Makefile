@@ -48,7 +48,7 @@ lint: .venv/installed
 
 # Every classifier's predictions, without the ensembles.
 predict: .venv/installed
-	dvc repro $$(dvc stage list --name-only | grep ^predict-)
+	dvc repro $$(dvc stage list --name-only | grep ^predict- | grep -v ^predict-robustness)
 
 # Times and memory beside those of the plain way; half an hour on two cores. VIDEOS: folders of .mp4 files.
 benchmark: .venv/installed

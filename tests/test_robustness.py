@@ -20,6 +20,7 @@ from scenes.audio import read_audio
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import clip_probabilities, macro_log_loss
 from scenes.evaluation.robustness import scored, seconds_used, under_conditions
+from scenes.reporting.robustness import section
 from scenes.stage import cli
 from scenes.stage.errors import InputError
 
@@ -288,7 +289,13 @@ def test_from_media_to_scores(run):
     widths, rates = [4, 4, 4, 4], [0.0] * 4
     numbers = [*(f"--widths={width}" for width in widths), *(f"--dropout={rate}" for rate in rates), "--dense=8"]
     vgg14(3, widths, 8, rates, 0.4, 0.9).save_weights("mel.weights.h5")
-    classifier("MobileNetV2", 32, False, 3).save_weights("net.weights.h5")
+    net, generator = classifier("MobileNetV2", 32, False, 3), np.random.default_rng(0)
+    # Initial weights give every picture a third a class.
+    net.set_weights([
+        weight + 0.1 * np.abs(generator.standard_normal(weight.shape)) if weight.ndim == 1 else 3 * weight
+        for weight in net.get_weights()
+    ])  # fmt: skip
+    net.save_weights("net.weights.h5")
     for clip in CLIPS[:5]:
         write_mp4(Path(f"{clip}.mp4"), fps=4, sound=False)
     picture = ["--network=MobileNetV2", "--size=32"]
@@ -367,12 +374,11 @@ def report(run, *options: str) -> str:
     Path("metrics/seeds.csv").write_text("framework,seed,accuracy\n")
     result = run("report.py", *made_up.report_arguments(), "--setup", "here", *options)
     assert result.returncode == 0, result.stderr
-    section = Path("metrics/README.md").read_text().partition("## When sound or picture is bad")[2].partition("\n## ")
-    return section[0]
+    return Path("metrics/README.md").read_text().partition("## When sound or picture is bad")[2].partition("\n## ")[0]
 
 
 def test_the_report_has_the_scores_or_says_that_there_are_none(run):
-    assert "\nNot run.\n" in report(run) and "not run" in Path("metrics/robustness.svg").read_text()
+    assert section(pd.DataFrame(), lambda name, description: "").endswith("\nNot run.")
     rows = [("clean", "mel_inception", 40, 0.75, 0.6, 0.9, 1.2, 0.0, 0.0, 0.0),
             ("pink_0", "mel_inception", 40, 0.5, 0.4, 0.6, 2.5, -0.25, -0.3, -0.1),
             ("no_sound", "mel_inception", 0, *[np.nan] * 7)]  # fmt: skip
