@@ -167,9 +167,11 @@ class Trainer(keras.Model):
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
             jit_compile=keras.backend.backend() == "jax",
         )
-        # TensorFlow traces a step twice when the first trace creates variables: half the minutes NASNetLarge takes.
+        # What is unbuilt, Keras builds by running the network without numbers: seconds for nothing. And TensorFlow
+        # traces a step twice when the first trace creates variables: half the minutes NASNetLarge takes.
         optimizer.build(self.trainable_variables)
         anything = keras.ops.ones((1, network.output_shape[-1]))
+        self.compute_loss(None, anything, anything)
         self.compute_metrics(None, anything, anything)
         self.reset_metrics()
 
