@@ -490,6 +490,15 @@ def test_a_worker_that_the_system_kills_is_named(monkeypatch):
         shards.map_clips(killed, ["1", "2"], (1,), "float32", Path("o.npy"), [])
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"), [("SCENES_WORKERS", "many"), ("SCENES_WORKERS", "0"), ("SCENES_BACKEND", "slurm")]
+)
+def test_a_variable_that_says_nothing_sensible_is_named(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InputError, match=f"^{variable}: '{value}' is not "):
+        shards.map_clips(float, ["1"], (1,), "float32", Path("o.npy"), [])
+
+
 # DVC
 
 
