@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT
 
 from scenes.classifiers.baseline import MODALITIES
-from scenes.reporting.results import with_families
+from scenes.evaluation.predictions import with_families
 
 STAGES = {
     name: {**stage.pop("do", {}), **stage}
