@@ -107,8 +107,8 @@ def temperatures(calibrate: pd.DataFrame) -> str:
 ### With a temperature
 
 Temperature scaling ([Guo et al. 2017](https://arxiv.org/abs/1706.04599)): one number a classifier, fitted to the log
-loss of the validation fold's seconds. Above 1 it makes the classifier less sure, below 1 more; at {LIMITS[0]:g} or {LIMITS[1]:g}
-it has met its limit. A second's most probable class stays, a clip's may change.
+loss of the validation fold's seconds. Above 1 it makes the classifier less sure, below 1 more; at its limits,
+{LIMITS[0]:g} and {LIMITS[1]:g}, the best lies beyond. A second's most probable class stays, a clip's may change.
 
 """
     if calibrate.empty:
@@ -149,16 +149,8 @@ it does to the evaluate clips, against deciding with the full clip, which is the
          verdict(row.low, row.high, row.p_value)]
         for row in chosen.itertuples()
     ]  # fmt: skip
-    header = [
-        "ensemble",
-        "may lose",
-        "threshold",
-        "mean seconds",
-        "accuracy",
-        "full clip",
-        *PAIRED,
-        "than the full clip",
-    ]
+    header = ["ensemble", "may lose", "threshold", "mean seconds", "accuracy", "full clip", "difference",
+              "only early : only full", "McNemar's p", "than the full clip"]  # fmt: skip
     least = classes["loss"].min()
     seconds = classes[classes["loss"] == least].set_index(["class", "ensemble"])["seconds"]
     labels, ensembles = (seconds.index.unique(level) for level in ("class", "ensemble"))
