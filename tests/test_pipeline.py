@@ -58,7 +58,9 @@ def test_every_file_of_a_stage_is_in_its_command(name):
     kinds = "|".join(re.escape(word) for word in stage["cmd"].split() if "{figure}" in word or "{table}" in word)
     pattern = re.sub(r"\\{(figure|table)\\}", r"\\w+", kinds)
     for path in (next(iter(file)) if isinstance(file, dict) else file for file in files):
-        assert re.sub(r"-(mean|prod|max|log_linear|stacked)\.", "-{rule}.", path) in stage["cmd"] or re.fullmatch(pattern, path), path
+        assert re.sub(r"-(mean|prod|max|log_linear|stacked)\.", "-{rule}.", path) in stage["cmd"] or re.fullmatch(
+            pattern, path
+        ), path
 
 
 @pytest.mark.parametrize("ensemble", sorted(ENSEMBLES))
@@ -124,7 +126,14 @@ def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members()
 
 
 def test_uncached_outputs_are_metrics_of_cheap_stages_only():
-    cheap = {"split", "calibrate", "early-detect", "early-exit", "report", *(name for name in STAGES if name.startswith(("predict-", "fuse-")))}
+    cheap = {
+        "split",
+        "calibrate",
+        "early-detect",
+        "early-exit",
+        "report",
+        *(name for name in STAGES if name.startswith(("predict-", "fuse-"))),
+    }
     for name, stage in STAGES.items():
         # The download is not cached: 107 GB twice.
         cached = all(isinstance(path, str) for path in stage.get("outs", []))

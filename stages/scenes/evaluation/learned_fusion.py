@@ -11,6 +11,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
 
 from scenes.evaluation.fusion import logarithms, prod
 from scenes.evaluation.metrics import SMALLEST
@@ -18,7 +19,11 @@ from scenes.evaluation.metrics import SMALLEST
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of scikit-learn's logistic regression: the smallest holds back the most
 FOLDS = 5
 
+# Matrices this small are one thread's work: several would wait for one another, thirty times as long.
+one_thread = threadpool_limits.wrap(limits=1)
 
+
+@one_thread
 def fit_log_linear(members: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The weights of log-linear pooling, `[M]`, none below 0, that make `penalised_loss` least.
 
@@ -56,6 +61,7 @@ def penalised_loss(weights: np.ndarray, logs: np.ndarray, labels: np.ndarray) ->
     return loss, (expected - logs[:, clips, labels]).sum(axis=-1) + weights - 1
 
 
+@one_thread
 def fit_stacked(members: np.ndarray, labels: np.ndarray, places: np.ndarray) -> LogisticRegression:
     """Multinomial logistic regression on the members' log probabilities.
 
