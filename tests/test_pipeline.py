@@ -125,6 +125,18 @@ def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members()
         assert len(members) == len([path for path in STAGES[f"fuse-{ensemble}"]["deps"] if path.endswith(".npy")])
 
 
+def test_every_classifier_has_a_temperature_and_every_ensemble_an_early_exit():
+    classifiers = [
+        path for path in STAGES["report"]["deps"] if re.fullmatch(r"data/predictions/(au|vi).*/\w+.npy", path)
+    ]
+    assert len(classifiers) == 22
+    for name in ("calibrate", "early-exit"):
+        assert [path for path in STAGES[name]["deps"] if path.endswith(".npy")] == classifiers
+    assert [word for word in STAGES["calibrate"]["cmd"].split() if word.endswith(".npy")] == classifiers
+    ensembles, reported = (re.findall(r"\w+=\w+/\S+", STAGES[name]["cmd"]) for name in ("early-exit", "report"))
+    assert ensembles == reported
+
+
 def test_uncached_outputs_are_metrics_of_cheap_stages_only():
     cheap = {
         "split",
