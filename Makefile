@@ -21,7 +21,7 @@ classifiers = dvc stage list --name-only | grep -E '^predict-(audio|visual|dcase
 	sed -E 's/predict-(.*)/train-\1 &/; s/train-(audio|visual)-embedding@(\w+)/embed-\1@\2 &/; \
 	s/train-dcase-baseline@(\w+)/embed-openl3@\1 &/; \
 	s/.*-spectrogram@(\w+)/spectrogram@\1 spectrogram-strict@\1 & predict-strict@\1/'
-ensembles = dvc stage list --name-only | grep -E '^(predict-dcase-baseline@(early|official)|fuse|early)' | \
+ensembles = dvc stage list --name-only | grep -E '^(predict-dcase-baseline@(early|official)|fuse|early|calibrate)' | \
 	sed -E 's/predict-(.*)/train-\1 &/' | paste -d ' ' - - -
 demo = Unless params.yaml says otherwise: synthetic clips, untrained networks. These figures say nothing of real scenes.
 

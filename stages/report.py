@@ -9,8 +9,12 @@ import numpy as np
 import pandas as pd
 import typer
 
+from scenes.evaluation.calibration import COLUMNS
+from scenes.evaluation.early_exit import CHOSEN, CURVE, OF_CLASSES
+from scenes.evaluation.fusion import LEARNED
 from scenes.evaluation.metrics import calibration_error, confusion, reliability
 from scenes.reporting import figures
+from scenes.reporting.beyond import against_prod
 from scenes.reporting.page import page
 from scenes.reporting.results import NotRunError, Results, read_results
 from scenes.reporting.tables import against_baseline, against_best_member, by_classes, by_place, calibration, missed
@@ -48,6 +52,11 @@ def main(
     ],
     fused: Annotated[str, typer.Option(help="predictions of an ensemble, with {ensemble} and {rule}")],
     history: Annotated[str, typer.Option(help="history of a classifier's training, with {classifier}")],
+    weights: Annotated[str, typer.Option(help="what the learned rules hear of an ensemble's members, with {ensemble}")],
+    calibrate: Annotated[Path, typer.Option(help="temperatures of the classifiers")],
+    early_exit: Annotated[Path, typer.Option(help="curves of early exit")],
+    early_exit_chosen: Annotated[Path, typer.Option(help="its thresholds, against the full clip")],
+    early_exit_classes: Annotated[Path, typer.Option(help="its mean seconds of each class")],
     setup: Annotated[Path, typer.Option(help="folder of the data set's setup files: which data set it is")],
     pretrained: Annotated[list[str], typer.Option(help="NETWORK=true, or NETWORK=false: it started untrained")] = (),
 ) -> None:
@@ -58,6 +67,9 @@ def main(
     detection = read_table(early_detect, ["framework", "seconds", "accuracy", "log_loss"], text=False)
     over_seeds = read_table(seeds, ["framework", "seed", "accuracy"], text=False)
 
+    temperatures = _of_a_stage(calibrate, COLUMNS)
+    exits = _of_a_stage(early_exit, CURVE), _of_a_stage(early_exit_chosen, CHOSEN)
+
     class_table = by_classes(results)
     tables = {
         "by_class": class_table,
@@ -67,11 +79,12 @@ def main(
         "ensembles": against_best_member(results),
         "baseline": against_baseline(results),
         "missed": missed(results),
+        "against_prod": against_prod(results, temperatures),
     }
     for name, table in tables.items():
         write_csv(Path(details.format(table=name)), table)
 
-    for name, drawn in _figures(results, detection, class_table, history).items():
+    for name, drawn in _figures(results, detection, class_table, history, exits).items():
         figures.save(drawn, Path(figure.format(figure=name)))
 
     def show(name: str, description: str) -> str:
@@ -85,6 +98,12 @@ def main(
 
     # A queued experiment names the folder by its absolute path.
     data_set = next((name for folder, name in DATA_SETS.items() if setup.match(str(folder))), str(setup))
+    tables |= {
+        "calibrate": temperatures,
+        "weights": _all_weights(results, weights),
+        "early_exit_chosen": exits[1],
+        "early_exit_classes": _of_a_stage(early_exit_classes, OF_CLASSES),
+    }
     text = page(results, tables, detection, over_seeds, data_set, setup.match(str(DEMO)), untrained, show)
     with writing(out) as temporary:
         temporary.write_text(text)
@@ -97,7 +116,27 @@ def _flag(entry: str) -> tuple[str, bool]:
     return network, value == "true"
 
 
-def _figures(results: Results, detection: pd.DataFrame, class_table: pd.DataFrame, history: str) -> dict:
+def _of_a_stage(path: Path, columns: list[str]) -> pd.DataFrame:
+    """The table of a stage; of one that was not run, without rows."""
+    return read_table(path, columns, text=False) if path.exists() else pd.DataFrame(columns=columns)
+
+
+def _all_weights(results: Results, weights: str) -> pd.DataFrame:
+    """`ensemble, member, log_linear, stacked` of every ensemble."""
+    columns = ["member", *LEARNED]
+    return pd.concat(
+        _of_a_stage(Path(weights.format(ensemble=ensemble)), columns).assign(ensemble=ensemble)
+        for ensemble in results.ensembles
+    )
+
+
+def _figures(
+    results: Results,
+    detection: pd.DataFrame,
+    class_table: pd.DataFrame,
+    history: str,
+    exits: tuple[pd.DataFrame, pd.DataFrame],
+) -> dict:
     names = results.classes["class"]
     ran = results.probabilities
     confusions = {
@@ -138,6 +177,7 @@ def _figures(results: Results, detection: pd.DataFrame, class_table: pd.DataFram
         "early_detect": figures.early_detection(detection, bands),
         "reliability": figures.reliability_diagrams(diagrams),
         "agreement": figures.agreement(results.right[results.classifiers], results.clips["scene"], names),
+        "early_exit": figures.early_exit(*exits),
         "training": figures.training_curves(histories),
     }
 

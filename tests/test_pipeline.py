@@ -13,7 +13,8 @@ import yaml
 from conftest import ROOT
 
 from scenes.classifiers.baseline import MODALITIES
-from scenes.reporting.results import with_families
+from scenes.evaluation.fusion import LEARNED, RULES
+from scenes.evaluation.predictions import with_families
 
 STAGES = {
     name: {**stage.pop("do", {}), **stage}
@@ -57,7 +58,9 @@ def test_every_file_of_a_stage_is_in_its_command(name):
     kinds = "|".join(re.escape(word) for word in stage["cmd"].split() if "{figure}" in word or "{table}" in word)
     pattern = re.sub(r"\\{(figure|table)\\}", r"\\w+", kinds)
     for path in (next(iter(file)) if isinstance(file, dict) else file for file in files):
-        assert re.sub(r"-(mean|prod|max)\.", "-{rule}.", path) in stage["cmd"] or re.fullmatch(pattern, path), path
+        assert re.sub(r"-(mean|prod|max|log_linear|stacked)\.", "-{rule}.", path) in stage["cmd"] or re.fullmatch(
+            pattern, path
+        ), path
 
 
 @pytest.mark.parametrize("ensemble", sorted(ENSEMBLES))
@@ -122,8 +125,27 @@ def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members()
         assert len(members) == len([path for path in STAGES[f"fuse-{ensemble}"]["deps"] if path.endswith(".npy")])
 
 
+def test_every_classifier_has_a_temperature_and_every_ensemble_an_early_exit():
+    classifiers = [
+        path for path in STAGES["report"]["deps"] if re.fullmatch(r"data/predictions/(au|vi).*/\w+.npy", path)
+    ]
+    assert len(classifiers) == 22
+    for name in ("calibrate", "early-exit"):
+        assert [path for path in STAGES[name]["deps"] if path.endswith(".npy")] == classifiers
+    assert [word for word in STAGES["calibrate"]["cmd"].split() if word.endswith(".npy")] == classifiers
+    ensembles, reported = (re.findall(r"\w+=\w+/\S+", STAGES[name]["cmd"]) for name in ("early-exit", "report"))
+    assert ensembles == reported
+
+
 def test_uncached_outputs_are_metrics_of_cheap_stages_only():
-    cheap = {"split", "early-detect", "report", *(name for name in STAGES if name.startswith(("predict-", "fuse-")))}
+    cheap = {
+        "split",
+        "calibrate",
+        "early-detect",
+        "early-exit",
+        "report",
+        *(name for name in STAGES if name.startswith(("predict-", "fuse-"))),
+    }
     for name, stage in STAGES.items():
         # The download is not cached: 107 GB twice.
         cached = all(isinstance(path, str) for path in stage.get("outs", []))
@@ -193,7 +215,7 @@ def test_from_an_empty_folder_to_fused_predictions(tmp_path):
 
     run("dvc", "repro", "fuse-mel_inception")
     clone = tmp_path / "clone"
-    for rule in ("mean", "prod", "max"):
+    for rule in (*RULES, *LEARNED):
         metrics = json.loads((clone / f"metrics/fuse/mel_inception-{rule}.json").read_text())
         assert metrics["clips"] == 10 and 0 <= metrics["accuracy"] <= 1 and metrics["log_loss"] > 0
     models = {str(path.relative_to(clone / "data/models")) for path in (clone / "data/models").rglob("*.h5")}

@@ -173,7 +173,7 @@ def test_a_second_run_prints_its_own_figures_and_what_was_not_run():
     written = {path.name: path.read_bytes() for path in Path("metrics").iterdir()}
     assert {name for name in written if name.endswith(".svg")} == {
         "confusion_audio_best.svg", "confusion_visual_images.svg", "confusion_all_models.svg", "classes.svg",
-        "early_detect.svg", "reliability.svg", "agreement.svg", "training.svg",
+        "early_detect.svg", "early_exit.svg", "reliability.svg", "agreement.svg", "training.svg",
     }  # fmt: skip
     for link in re.findall(r"\]\((\w+\.\w+)\)", text):
         assert link in written
@@ -185,9 +185,8 @@ def test_a_second_run_prints_its_own_figures_and_what_was_not_run():
 def here(*frameworks: str, pretrained: list[str] = ()) -> None:
     """The report in this process."""
     *paths, page, figure, details = made_up.report_arguments()[:7]
-    named = made_up.report_arguments()[7:-4]
-    main(*map(Path, paths), Path(page), figure, details, [*named, *frameworks],
-         fused="predictions/fuse/{ensemble}-{rule}.npy", history="history/{classifier}.csv",
+    named = made_up.report_arguments()[7 : -2 * len(made_up.REPORT_OPTIONS)]
+    main(*map(Path, paths), Path(page), figure, details, [*named, *frameworks], **made_up.REPORT_OPTIONS,
          setup=Path("data/demo/clips/evaluation_setup"), pretrained=pretrained)  # fmt: skip
 
 

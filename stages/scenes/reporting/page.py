@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from scenes.evaluation.metrics import macro_log_loss
-from scenes.reporting import tables
+from scenes.reporting import beyond, tables
 from scenes.reporting.claims import judged
-from scenes.reporting.markdown import NOT_RUN, name, nats, percent, table
+from scenes.reporting.markdown import NOT_RUN, name, nats, paired, percent, table
 from scenes.reporting.published import ALL_MODELS_META_ACCURACY, AUDIO_VISUAL, BASELINE, LATER, TABLE_VI, TABLE_VII
 from scenes.reporting.results import NotRunError, Results
 from scenes.stage.dataset import SECONDS
@@ -39,7 +39,8 @@ def page(
     ----------
     results : Results
     details : dict
-        The tables by_location, calibration, ensembles, baseline and missed of `scenes.reporting.tables`.
+        The tables by_location, calibration, ensembles, baseline and missed of `scenes.reporting.tables`; against_prod
+        of `scenes.reporting.beyond`, and what it reads: calibrate, weights, early_exit_chosen, early_exit_classes.
     detection : DataFrame
         metrics/early_detect.csv.
     seeds : DataFrame
@@ -140,6 +141,8 @@ one got right, and McNemar's exact test, which takes clips for independent and s
 
 {_fusion_table(details["ensembles"])}
 
+{beyond.learned_fusion(details["against_prod"], details["weights"])}
+
 ## Which scenes are hard
 
 {figure("confusion_audio_best", "Confusion matrix of audio_best (the paper, Fig. 1)")}
@@ -156,6 +159,8 @@ Every framework's accuracy and log loss by class, of clips and of single seconds
 
 {figure("early_detect", "Accuracy after 1 to 10 seconds, with 95 % intervals of the audio-visual ensembles")}
 
+{beyond.early_exit(details["early_exit_chosen"], details["early_exit_classes"], figure)}
+
 ## Is a probability to be believed?
 
 {figure("reliability", "Reliability diagrams")}
@@ -164,6 +169,8 @@ The expected calibration error is the mean gap between confidence and accuracy o
 to 2. Of every framework: [calibration.csv](calibration.csv).
 
 {_calibration_table(results, details["calibration"])}
+
+{beyond.temperatures(details["calibrate"])}
 
 ## Elsewhere: cities and locations
 
@@ -197,23 +204,17 @@ def _meta_accuracy(results: Results) -> str:
 
 def _fusion_table(against: pd.DataFrame) -> str:
     rows = [
-        [f"`{row.ensemble}` {row.rule.upper()}", name(row.best_member),
-         *_paired_cells(row, row.only_ensemble, row.only_member)]
+        [name(f"fuse/{row.ensemble}-{row.rule}"), name(row.best_member), *paired(*row[-6:])]
         for row in against.itertuples()
     ]  # fmt: skip
     return table(["ensemble", "best member", "difference", "only ensemble : only member", "McNemar's p"], rows)
 
 
 def _baseline_table(against: pd.DataFrame) -> str:
-    rows = [[name(row.framework), name(row.baseline), *_paired_cells(row, row.only_framework, row.only_baseline)]
+    rows = [[name(row.framework), name(row.baseline), *paired(*row[-6:])]
             for row in against.itertuples()]  # fmt: skip
     header = ["framework", "against", "difference", "only framework : only baseline", "McNemar's p"]
     return table(header, rows) if rows else "Not run."
-
-
-def _paired_cells(row, only_first: int, only_second: int) -> list[str]:
-    difference = percent(row.difference, row.low, row.high, "+")
-    return [difference, f"{only_first} : {only_second}", f"{row.p_value:.3f}" if row.p_value >= 0.001 else "< 0.001"]
 
 
 def _calibration_table(results: Results, errors: pd.DataFrame) -> str:

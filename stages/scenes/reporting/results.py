@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from scenes.evaluation import baseline_scores
-from scenes.evaluation.fusion import RULES, prod
+from scenes.evaluation.fusion import LEARNED, RULES, prod
 from scenes.evaluation.metrics import clip_probabilities, right
-from scenes.evaluation.predictions import read_frames, read_fused, read_predictions
+from scenes.evaluation.predictions import read_frames, read_fused, read_predictions, rows_of, with_families
 from scenes.evaluation.uncertainty import location_interval
 from scenes.reporting.published import BASELINE
 from scenes.stage.dataset import SECONDS, labels, place, read_classes, read_split
@@ -191,7 +191,7 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
     """
     clips, table = read_split(split), read_classes(classes)
     outside_train = clips[clips["fold"] != "train"]
-    chosen = ((outside_train["fold"] == "evaluate") & outside_train["scene"].isin(table["class"])).to_numpy()
+    chosen = rows_of("evaluate", clips, table)
     if not chosen.any():
         raise InputError(f"{split}: has no evaluate clip with a class of {classes}: there is nothing to report")
     paths = [Path(framework) for framework in frameworks if "=" not in framework]
@@ -205,7 +205,7 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
     fused_files = {
         f"fuse/{ensemble}-{rule}": Path(fused.format(ensemble=ensemble, rule=rule))
         for ensemble in ensembles
-        for rule in RULES
+        for rule in (*RULES, *LEARNED)
     }
     frames = {
         name: (read_frames if name in BASELINE else read_predictions)(path, clips, table)[chosen]
@@ -223,12 +223,3 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
         raise InputError(f"{paths[0] if paths else 'report'}: no classifier has predictions; run a predict stage first")
     missing = [path for name, path in {**files, **fused_files}.items() if name not in {**seconds, **fusions}]
     return Results(outside_train[chosen].reset_index(drop=True), table, seconds, baseline, fusions, ensembles), missing
-
-
-def with_families(members: list[str]) -> list[str]:
-    """Name each member with its family: that of the member before it where it names none."""
-    names, family = [], ""
-    for member in members:
-        family = member.rpartition("/")[0] or family
-        names.append(f"{family}/{member.rpartition('/')[2]}")
-    return names

@@ -106,7 +106,7 @@ def against_best_member(results: Results) -> pd.DataFrame:
         if not members:
             continue
         best = results.best(members)
-        rows.append((ensemble, rule, best, *_paired(results, framework, best)))
+        rows.append((ensemble, rule, best, *paired(results, results.of(framework), results.of(best))))
     columns = ["ensemble", "rule", "best_member", "clips", "difference", "low", "high",
                "only_ensemble", "only_member", "p_value"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
@@ -121,7 +121,7 @@ def against_baseline(results: Results) -> pd.DataFrame:
         `framework, baseline`, and from `clips` on as `against_best_member`, with `only_framework, only_baseline`.
     """
     rows = [
-        (framework, system, *_paired(results, framework, system))
+        (framework, system, *paired(results, results.of(framework), results.of(system)))
         for framework, systems in RIVALS.items()
         for system in systems
         if {framework, system} <= set(results.right)
@@ -235,10 +235,9 @@ def missed(results: Results) -> pd.DataFrame:
                         classifiers=votes.max(axis=0))  # fmt: skip
 
 
-def _paired(results: Results, first: str, second: str) -> tuple:
+def paired(results: Results, hits: np.ndarray, other: np.ndarray) -> tuple:
     """How many clips both scored; the difference of the accuracies and its interval; McNemar's test."""
-    hits, other = results.of(first), results.of(second)
-    return int((~np.isnan(hits - other)).sum()), *results.difference(first, second), *mcnemar(hits, other)
+    return int((~np.isnan(hits - other)).sum()), *results.mean(hits - other), *mcnemar(hits, other)
 
 
 def _second_cells(results: Results, seconds: np.ndarray) -> tuple[str, str]:
