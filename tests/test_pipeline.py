@@ -70,6 +70,8 @@ def test_an_ensemble_depends_on_its_members(ensemble):
 def outputs(stage: dict) -> set[str]:
     """A stage's cached outputs, those of all members of a group."""
     group = stage.get("foreach", "")
+    if isinstance(group, list):  # named by parameters, as wherever it is used
+        return {path.replace("${item}", item) for path in stage["outs"] for item in group}
     members = group if isinstance(group, dict) else PARAMS
     for key in group.removeprefix("${").removesuffix("}").split(".") if isinstance(group, str) and group else []:
         members = members[key]

@@ -205,6 +205,13 @@ def judged(results: Results, detection: pd.DataFrame) -> list[list[str]]:
     return rows
 
 
+def verdict(compared) -> str:
+    """What a paired comparison says, a row with `low`, `high` and `p_value`: both tests have to find a difference."""
+    if compared.p_value < 0.05 and compared.low > 0:
+        return "ahead"
+    return "behind" if compared.p_value < 0.05 and compared.high < 0 else "no difference found"
+
+
 def _points(difference: tuple[float, float, float]) -> str:
     return percent(*difference, sign="+")
 

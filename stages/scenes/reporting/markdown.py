@@ -29,11 +29,13 @@ def nats(value: float, low: float = np.nan, high: float = np.nan) -> str:
 
 
 def name(framework: str) -> str:
-    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`."""
+    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`, joint `Xception`."""
     family, _, member = framework.partition("/")
     if family == "fuse":
         ensemble, _, rule = member.rpartition("-")
         return f"`{ensemble}` {rule.upper()}"
     if family == "dcase_baseline":
         return f"baseline `{member}`"
+    if family == "audio_visual":
+        return f"joint `{member}`"
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")
