@@ -95,7 +95,7 @@ def test_the_report_covers_every_classifier_and_ensemble():
     wanted = {path for path in made if path.startswith(("data/predictions/", "data/history/"))}
     report = STAGES["report"]
     assert {path for path in report["deps"] if path.startswith(("data/predictions/", "data/history/"))} == wanted
-    named = [word for word in report["cmd"].split() if word.endswith(".npy") and "{" not in word]
+    named = [word for word in report["cmd"].split() if word.endswith(".npy") and "/{" not in word]
     assert set(named) == {path for path in wanted if path.endswith(".npy") and "/fuse/" not in path}
     members = dict(re.findall(r"(\w+)=(\w+/\S+)", report["cmd"]))
     assert set(members) == ENSEMBLES
@@ -107,6 +107,16 @@ def test_the_report_covers_every_classifier_and_ensemble():
         network for section in PARAMS.values() if isinstance(section, dict)
         for network, values in section.items() if isinstance(values, dict) and "pretrained" in values
     }  # fmt: skip
+
+
+def test_the_network_of_both_modalities_is_named_by_its_parameter():
+    """Also in the paper's set-up, where it is another: DVC resolves its stages, the ensemble and the report alike."""
+    for path in ("params.yaml", "params.paper.yaml"):
+        params = yaml.safe_load((ROOT / path).read_text())
+        network, single = params["audio_visual"]["network"], params["visual"]
+        assert params["audio_visual"]["image"] == single[network]
+    for name in ("train-audio-visual", "predict-audio-visual"):
+        assert STAGES[name]["foreach"] == ["${audio_visual.network}"]
 
 
 def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members():
