@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 JOBS ?= 2
 THREADS = $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + $(JOBS) - 1) / $(JOBS) )))
 side-by-side = OMP_NUM_THREADS=$(THREADS) xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
-classifiers = dvc stage list --name-only | grep -E '^predict-(audio|visual|dcase-baseline@(audio|visual))' | tac | \
+classifiers = dvc stage list --name-only | grep -E '^predict-((audio|visual)-(spec|em|im)|dcase-baseline@(audio|visual))' | tac | \
 	sed -E 's/predict-(.*)/train-\1 &/; s/train-(audio|visual)-embedding@(\w+)/embed-\1@\2 &/; \
 	s/train-dcase-baseline@(\w+)/embed-openl3@\1 &/; \
 	s/.*-spectrogram@(\w+)/spectrogram@\1 spectrogram-strict@\1 & predict-strict@\1/'

@@ -17,7 +17,15 @@ from scenes.reporting import figures
 from scenes.reporting.beyond import against_prod
 from scenes.reporting.page import page
 from scenes.reporting.results import NotRunError, Results, read_results
-from scenes.reporting.tables import against_baseline, against_best_member, by_classes, by_place, calibration, missed
+from scenes.reporting.tables import (
+    against_baseline,
+    against_best_member,
+    against_single,
+    by_classes,
+    by_place,
+    calibration,
+    missed,
+)
 from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, read_table
 from scenes.stage.errors import InputError
@@ -33,9 +41,14 @@ BARS = ["dcase_baseline/official", "fuse/mel_inception-prod", "fuse/all_models-p
 BANDS = ["mel_inception", "all_models"]
 RELIABILITY = ["audio_best-prod", "visual_images-prod", "mel_inception-prod",
                "all_models-mean", "all_models-prod", "all_models-max"]  # fmt: skip
-FAMILIES = ["audio_spectrogram", "audio_embedding", "visual_image", "visual_embedding", "dcase_baseline"]
-# Networks that start trained, of the frameworks that are not named after theirs.
-NETWORKS = {"dcase_baseline/early": ["audio", "visual"], "dcase_baseline/official": ["audio", "visual"]}
+FAMILIES = ["audio_spectrogram", "audio_embedding", "visual_image", "visual_embedding", "audio_visual",
+            "dcase_baseline"]  # fmt: skip
+# Networks that start trained, of the frameworks and the family that are not named after theirs.
+NETWORKS = {
+    "dcase_baseline/early": ["audio", "visual"],
+    "dcase_baseline/official": ["audio", "visual"],
+    "audio_visual": ["image"],
+}
 
 
 def main(
@@ -78,6 +91,7 @@ def main(
         "calibration": calibration(results),
         "ensembles": against_best_member(results),
         "baseline": against_baseline(results),
+        "joint": against_single(results),
         "missed": missed(results),
         "against_prod": against_prod(results, temperatures),
     }
@@ -93,8 +107,7 @@ def main(
     def untrained(framework: str) -> bool:
         ensemble = framework.removeprefix("fuse/").rpartition("-")[0]
         members = results.ensembles[ensemble] if framework.startswith("fuse/") else [framework]
-        networks = [network for member in members for network in NETWORKS.get(member, [member.split("/")[1]])]
-        return not all(started.get(network, True) for network in networks)
+        return not all(started.get(network, True) for member in members for network in _networks(member))
 
     # A queued experiment names the folder by its absolute path.
     data_set = next((name for folder, name in DATA_SETS.items() if setup.match(str(folder))), str(setup))
@@ -107,6 +120,11 @@ def main(
     text = page(results, tables, detection, over_seeds, data_set, setup.match(str(DEMO)), untrained, show)
     with writing(out) as temporary:
         temporary.write_text(text)
+
+
+def _networks(member: str) -> list[str]:
+    family, _, name = member.partition("/")
+    return NETWORKS.get(member) or NETWORKS.get(family, [name])
 
 
 def _flag(entry: str) -> tuple[str, bool]:

@@ -16,6 +16,7 @@ MEMBERS = {
     "audio_embedding": ["Cnn14", "MobileNetV1", "Res1dNet31", "ResNet38", "Wavegram_Logmel_Cnn14"],
     "visual_image": ["Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge"],
     "visual_embedding": ["Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge"],
+    "audio_visual": ["MobileNetV2"],
     "dcase_baseline": ["audio", "visual", "early", "official"],
 }
 CLASSIFIERS = [f"{family}/{member}" for family, members in MEMBERS.items() for member in members]
@@ -30,6 +31,7 @@ ENSEMBLES = {
     "visual_top3": TOP3,
     "mel_inception": ["audio_spectrogram/mel", "visual_image/InceptionV3"],
     "all_models": [*SPECTROGRAMS, *TOP3],
+    "all_models_joint": [*SPECTROGRAMS, *TOP3, "audio_visual/MobileNetV2"],
 }
 RULES = ("mean", "prod", "max")
 REPORT_OPTIONS = {

@@ -81,7 +81,7 @@ def train(
     network : Model
         From inputs to probabilities; every trainable variable is trained.
     load : callable
-        From clips and seconds, int `[n]` each, to inputs `[n, ...]`.
+        From clips and seconds, int `[n]` each, to inputs `[n, ...]`, an array or a tuple of them.
     split, classes : DataFrame
         As read by `scenes.stage.dataset`; clips without `modality` (`audio`, `video` or both) are left out.
     inputs : list of Path

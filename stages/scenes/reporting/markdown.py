@@ -35,11 +35,13 @@ def paired(difference: float, low: float, high: float, only_first: int, only_sec
 
 
 def name(framework: str) -> str:
-    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`."""
+    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`, joint `Xception`."""
     family, _, member = framework.partition("/")
     if family == "fuse":
         ensemble, _, rule = member.rpartition("-")
         return f"`{ensemble}` {rule.upper().replace('_', '-')}"
     if family == "dcase_baseline":
         return f"baseline `{member}`"
+    if family == "audio_visual":
+        return f"joint `{member}`"
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")

@@ -23,6 +23,8 @@ from scenes.stage.dataset import SECONDS, labels, place, read_classes, read_spli
 from scenes.stage.errors import InputError
 
 STRICT = ".strict"
+JOINT = "audio_visual/"
+PATCHES = ("audio_spectrogram/", JOINT)  # whose seconds are patches, which hear more than a second
 
 
 class NotRunError(Exception):
@@ -81,7 +83,13 @@ class Results:
     @property
     def classifiers(self) -> list[str]:
         """The paper's single classifiers that were run, without the strict ones."""
-        return [name for name in self.seconds if not name.endswith(STRICT) and name not in BASELINE]
+        others = [*BASELINE, *self.joint]
+        return [name for name in self.seconds if not name.endswith(STRICT) and name not in others]
+
+    @property
+    def joint(self) -> list[str]:
+        """The networks of both modalities that were run."""
+        return [name for name in self.seconds if name.startswith(JOINT)]
 
     def of(self, name: str) -> np.ndarray:
         """The column of `right` of a framework.
@@ -145,7 +153,7 @@ class Results:
         return max(names, key=lambda name: np.nanmean(self.of(name)))
 
     def members_seconds(self, ensemble: str, strict: bool = False) -> np.ndarray:
-        """Probabilities of the members' seconds, `[members, clips, 10, classes]`; strict ones of the spectrograms.
+        """Probabilities of the members' seconds, `[members, clips, 10, classes]`; strict ones where they hear patches.
 
         Raises
         ------
@@ -156,7 +164,7 @@ class Results:
             raise NotRunError(ensemble)
         members = self.ensembles[ensemble]
         if strict:
-            members = [name + STRICT if name.startswith("audio_spectrogram/") else name for name in members]
+            members = [name + STRICT if name.startswith(PATCHES) else name for name in members]
         return np.stack([self.seconds_of(name) for name in members])
 
     def early_interval(self, ensemble: str, heard: int) -> tuple[float, float]:
