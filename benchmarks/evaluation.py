@@ -1,8 +1,7 @@
 """Time the stages after prediction on made-up predictions as large as the paper's, and measure their memory.
 
 3,645 evaluate and 2,000 validation clips x 10 seconds x 10 classes x 22 classifiers (and the three strict ones), 8
-ensembles. Needs `stages` and
-`tests` on the path: PYTHONPATH=stages:tests python benchmarks/evaluation.py
+ensembles. Needs `stages` and `tests` on the path: PYTHONPATH=stages:tests python benchmarks/evaluation.py
 """
 
 import os

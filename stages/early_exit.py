@@ -8,7 +8,18 @@ import numpy as np
 import pandas as pd
 import typer
 
-from scenes.evaluation.early_exit import CHOSEN, CURVE, NEVER, OF_CLASSES, choose, curve, decide, growing, thresholds
+from scenes.evaluation.early_exit import (
+    CHOSEN,
+    CURVE,
+    NEVER,
+    OF_CLASSES,
+    choose,
+    curve,
+    decide,
+    growing,
+    mean,
+    thresholds,
+)
 from scenes.evaluation.predictions import read_predictions, rows_of, with_families
 from scenes.evaluation.uncertainty import location_interval, mcnemar
 from scenes.stage.cli import run
@@ -51,21 +62,17 @@ def main(
         for loss in losses:
             threshold, *figures = choose(before, loss / 100)
             early, seconds = decide(actual[evaluate], unseen, threshold)
-            exits.append((ensemble, loss, threshold, *figures, *map(_mean, (early, seconds, full, early - full)),
+            exits.append((ensemble, loss, threshold, *figures, *map(mean, (early, seconds, full, early - full)),
                           *location_interval(early - full, places[evaluate]), *mcnemar(early, full)))  # fmt: skip
-            of_classes += [(ensemble, loss, name, _mean(seconds[actual[evaluate] == number]))
+            of_classes += [(ensemble, loss, name, mean(seconds[actual[evaluate] == number]))
                            for number, name in enumerate(table["class"])]  # fmt: skip
     write_csv(out, pd.concat([pd.DataFrame(columns=CURVE), *curves])[CURVE])
     exits = pd.DataFrame(exits, columns=CHOSEN)
     write_csv(chosen, exits)
     write_csv(by_class, pd.DataFrame(of_classes, columns=OF_CLASSES))
-    first = exits[exits["loss"] == losses[0]].set_index("ensemble")[["seconds", "accuracy"]]
-    write_json(metrics, {f"{ensemble}_{figure}": value for (ensemble, figure), value in first.stack().items()})
-
-
-def _mean(values: np.ndarray) -> float:
-    """The mean of what is not NaN, and NaN of nothing."""
-    return pd.Series(values).mean()
+    first = exits[exits["loss"] == losses[0]].set_index("ensemble")
+    write_json(metrics, {f"{ensemble}_{figure}": first.loc[ensemble, figure]
+                         for ensemble in first.index for figure in ("accuracy", "seconds")})  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from scenes.evaluation.metrics import clip_probabilities, right
 from scenes.stage.dataset import SECONDS
 
 NEVER = 2.0  # a threshold that no probability reaches
-STEPS = 50
+STEPS = 50  # between the quantiles that are tried as thresholds, 2 % of the probabilities
 
 # Columns of metrics/early_exit.csv, early_exit_chosen.csv and early_exit_classes.csv.
 CURVE = ["ensemble", "threshold", "validation_accuracy", "validation_seconds", "accuracy", "seconds"]
@@ -54,6 +54,11 @@ def decide(labels: np.ndarray, fused: np.ndarray, threshold: float) -> tuple[np.
     return hits, np.where(np.isnan(hits), np.nan, seconds)
 
 
+def mean(values: np.ndarray) -> float:
+    """The mean of what is not NaN, and NaN of nothing."""
+    return pd.Series(values).mean()
+
+
 def thresholds(fused: np.ndarray) -> np.ndarray:
     """What is worth trying: quantiles of an ensemble's highest probabilities, `NEVER` last.
 
@@ -64,10 +69,7 @@ def thresholds(fused: np.ndarray) -> np.ndarray:
 
 def curve(labels: np.ndarray, fused: np.ndarray, thresholds: np.ndarray) -> pd.DataFrame:
     """`threshold, accuracy, seconds`: the means of `decide` at each threshold, over the clips with a prediction."""
-    rows = [
-        (threshold, *(pd.Series(values).mean() for values in decide(labels, fused, threshold)))
-        for threshold in thresholds
-    ]
+    rows = [(threshold, *map(mean, decide(labels, fused, threshold))) for threshold in thresholds]
     return pd.DataFrame(rows, columns=["threshold", "accuracy", "seconds"])
 
 
