@@ -138,9 +138,8 @@ def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members()
 
 
 def test_every_classifier_has_a_temperature_and_every_ensemble_an_early_exit():
-    classifiers = [
-        path for path in STAGES["report"]["deps"] if re.fullmatch(r"data/predictions/(audio|visual)_.*(?<!strict).npy", path)
-    ]
+    pattern = r"data/predictions/(audio|visual)_.*(?<!strict).npy"
+    classifiers = [path for path in STAGES["report"]["deps"] if re.fullmatch(pattern, path)]
     assert len(classifiers) == 23  # the 22 of the paper and the joint network
     for name in ("calibrate", "early-exit"):
         assert [path for path in STAGES[name]["deps"] if path.endswith(".npy")] == classifiers
