@@ -1,7 +1,7 @@
-"""Time fuse, early-detect and report on made-up predictions as large as the paper's, and measure their memory.
+"""Time the stages after prediction on made-up predictions as large as the paper's, and measure their memory.
 
-3,645 clips x 10 seconds x 10 classes x 22 classifiers (and the three strict ones), 8 ensembles. Needs `stages` and
-`tests` on the path: PYTHONPATH=stages:tests python benchmarks/evaluation.py
+3,645 evaluate and 2,000 validation clips x 10 seconds x 10 classes x 22 classifiers (and the three strict ones), 8
+ensembles. Needs `stages` and `tests` on the path: PYTHONPATH=stages:tests python benchmarks/evaluation.py
 """
 
 import os
@@ -37,10 +37,10 @@ def timed(what: str, *command: str) -> float:
     return duration
 
 
-def main(clips: int = 3645, places: int = 126) -> None:
+def main(clips: int = 5645, places: int = 195, validation: int = 69) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        labels = made_up.write_split(clips, places)
+        labels = made_up.write_split(clips, places, validation)
         for seed, name in enumerate(made_up.CLASSIFIERS):
             classes = made_up.predicted(labels, round((0.6 + 0.01 * seed) * clips), seed)
             made_up.write(f"predictions/{name}.npy", made_up.probabilities(classes, seed, (10,)))
@@ -60,9 +60,17 @@ def main(clips: int = 3645, places: int = 126) -> None:
                 f"fuse {ensemble}", "fuse.py", "split.csv", "classes.csv",
                 f"predictions/fuse/{ensemble}-{{rule}}.npy", f"confusion/{ensemble}-{{rule}}.csv",
                 f"metrics/fuse/{ensemble}-{{rule}}.json", *(f"predictions/{member}.npy" for member in members),
+                "--weights", f"weights/{ensemble}.csv",
             )  # fmt: skip
         total += timed("early-detect", "early_detect.py", "split.csv", "classes.csv", "metrics/early_detect.csv",
                        "metrics/early_detect.json", *CURVES)  # fmt: skip
+        classifiers = [name for name in made_up.CLASSIFIERS if not name.startswith("dcase") and "strict" not in name]
+        total += timed("calibrate", "calibrate.py", "split.csv", "classes.csv", "metrics/calibrate.csv",
+                       "metrics/calibrate.json", *(f"predictions/{name}.npy" for name in classifiers))  # fmt: skip
+        total += timed("early-exit", "early_exit.py", "split.csv", "classes.csv", "metrics/early_exit.csv",
+                       "metrics/early_exit_chosen.csv", "metrics/early_exit_classes.csv", "metrics/early_exit.json",
+                       "predictions/{classifier}.npy",
+                       *(f"{name}={','.join(members)}" for name, members in made_up.ENSEMBLES.items()))  # fmt: skip
         total += timed("report", "report.py", *made_up.report_arguments(), "--setup", "made-up")
         memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
         print(f"{'all together':32} {total:6.1f} s, at most {memory:.2f} GiB")

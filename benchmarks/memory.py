@@ -89,6 +89,7 @@ def main(size: int = 128) -> None:
             ]),
             ("fuse", [
                 "fuse.py", *tables, "{rule}.npy", "{rule}.csv", "{rule}.json", *["p.npy"] * 7,
+                "--weights", "weights.csv",
             ]),
         ]  # fmt: skip
         sizes = {name: Path(name).stat().st_size / 2**30 for name in ("mel.npy", "frames.npy", "embedding.npy")}

@@ -58,8 +58,9 @@ def main(
             print(f"error: {error}", file=sys.stderr)
             failed += 1
             continue
-        for name in timeline.silent():
-            print(f"{name} could not speak: no {'sound' if name.startswith('audio') else 'pictures'}")
+        for member in members:
+            if member.name in timeline.silent():
+                print(f"{member.name} could not speak: needs {' and '.join(member.media)}")
         label, probability = classes[timeline.overall.argmax()], timeline.overall.max()
         print(f"{label} {probability:.2f}: over {told} s, of which {timeline.read} s were read")
         results.append(timeline)

@@ -1,6 +1,5 @@
 """Turn a folder of one's own recordings, a subfolder a class, into a data set in the layout that the pipeline reads."""
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from scenes.cutting import cut_recording
 from scenes.recordings import Recording, find_recordings
+from scenes.shards import workers
 from scenes.stage.cli import run
 from scenes.stage.dataset import SETUP_COLUMNS, hold_out, place
 from scenes.stage.errors import InputError
@@ -43,7 +43,7 @@ def main(
     for name in ("audio", "video", "evaluation_setup", "done"):
         (unfinished / name).mkdir(parents=True, exist_ok=True)
     jobs = (joblib.delayed(_cut)(recording, unfinished, skip_broken) for recording in recordings)
-    cut = joblib.Parallel(n_jobs=int(os.environ.get("SCENES_WORKERS", -1)), return_as="generator")(jobs)
+    cut = joblib.Parallel(n_jobs=workers(-1), return_as="generator")(jobs)
     clips = [row for rows in tqdm(cut, "import", len(recordings), unit="recording") for row in rows]
     if not clips:
         raise InputError(f"{folder}: none of its {len(recordings)} recordings can be read")

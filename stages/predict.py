@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
+from scenes.classifiers import audio_visual as joint
 from scenes.classifiers.baseline import build, columns, loader, open_embeddings
 from scenes.classifiers.image_networks import classifier, pictures
 from scenes.classifiers.mlp import WIDTHS as MLP_WIDTHS
@@ -95,6 +96,39 @@ def visual_image(
     evaluate(clips, table, probabilities, confusion, metrics)
 
 
+def audio_visual(
+    split: Path,
+    classes: Path,
+    spectrogram: Path,
+    frames: Path,
+    model: Path,
+    predictions: Path,
+    confusion: Path,
+    metrics: Path,
+    network: Annotated[str, typer.Option(help="name of the Keras application")],
+    size: options.Size,
+    widths: options.Widths = WIDTHS,
+    dense: options.Units = 1024,
+    dropout: options.DropoutRates = DROPOUT,
+    dense_dropout: options.DropoutRate = 0.4,
+    momentum: options.Momentum = 0.9,
+    mlp_widths: options.Widths = MLP_WIDTHS,
+    mlp_dropout: options.DropoutRate = 0.4,
+) -> None:
+    """VGG14 and a Keras application as one network; a clip without sound or without pictures has no prediction."""
+    clips, table = read_split(split), read_classes(classes)
+    spectrograms = open_rows(spectrogram, clips)
+    load = joint.loader(
+        partial(patches, spectrograms), partial(pictures, open_rows(frames, clips), name=network, size=size)
+    )
+    audio = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[2])
+    image = classifier(network, size, False, len(table))
+    net = joint.audio_visual(audio, image, len(table), mlp_widths, mlp_dropout)
+    probabilities = _predict(net, model, load, clips, joint.MODALITIES)
+    write_array(predictions, probabilities)
+    evaluate(clips, table, probabilities, confusion, metrics)
+
+
 def baseline(
     system: Annotated[Literal["audio", "visual", "early", "official"], typer.Argument(help="which of the four")],
     split: Path,
@@ -130,4 +164,4 @@ def _predict(
 
 
 if __name__ == "__main__":
-    run(audio_spectrogram, embedding, visual_image, baseline)
+    run(audio_spectrogram, embedding, visual_image, audio_visual, baseline)

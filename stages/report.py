@@ -9,12 +9,24 @@ import numpy as np
 import pandas as pd
 import typer
 
+from scenes.evaluation.calibration import COLUMNS
+from scenes.evaluation.early_exit import CHOSEN, CURVE, OF_CLASSES
+from scenes.evaluation.fusion import LEARNED
 from scenes.evaluation.metrics import calibration_error, confusion, reliability
-from scenes.evaluation.robustness import COLUMNS
+from scenes.evaluation.robustness import SCORES
 from scenes.reporting import figures, robustness
+from scenes.reporting.beyond import against_prod
 from scenes.reporting.page import page
 from scenes.reporting.results import NotRunError, Results, read_results
-from scenes.reporting.tables import against_baseline, against_best_member, by_classes, by_place, calibration, missed
+from scenes.reporting.tables import (
+    against_baseline,
+    against_best_member,
+    against_single,
+    by_classes,
+    by_place,
+    calibration,
+    missed,
+)
 from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, read_table
 from scenes.stage.errors import InputError
@@ -30,9 +42,14 @@ BARS = ["dcase_baseline/official", "fuse/mel_inception-prod", "fuse/all_models-p
 BANDS = ["mel_inception", "all_models"]
 RELIABILITY = ["audio_best-prod", "visual_images-prod", "mel_inception-prod",
                "all_models-mean", "all_models-prod", "all_models-max"]  # fmt: skip
-FAMILIES = ["audio_spectrogram", "audio_embedding", "visual_image", "visual_embedding", "dcase_baseline"]
-# Networks that start trained, of the frameworks that are not named after theirs.
-NETWORKS = {"dcase_baseline/early": ["audio", "visual"], "dcase_baseline/official": ["audio", "visual"]}
+FAMILIES = ["audio_spectrogram", "audio_embedding", "visual_image", "visual_embedding", "audio_visual",
+            "dcase_baseline"]  # fmt: skip
+# Networks that start trained, of the frameworks and the family that are not named after theirs.
+NETWORKS = {
+    "dcase_baseline/early": ["audio", "visual"],
+    "dcase_baseline/official": ["audio", "visual"],
+    "audio_visual": ["image"],
+}
 
 
 def main(
@@ -49,8 +66,13 @@ def main(
     ],
     fused: Annotated[str, typer.Option(help="predictions of an ensemble, with {ensemble} and {rule}")],
     history: Annotated[str, typer.Option(help="history of a classifier's training, with {classifier}")],
+    weights: Annotated[str, typer.Option(help="what the learned rules hear of an ensemble's members, with {ensemble}")],
+    calibrate: Annotated[Path, typer.Option(help="temperatures of the classifiers")],
+    early_exit: Annotated[Path, typer.Option(help="curves of early exit")],
+    early_exit_chosen: Annotated[Path, typer.Option(help="its thresholds, against the full clip")],
+    early_exit_classes: Annotated[Path, typer.Option(help="its mean seconds of each class")],
+    disturbed: Annotated[Path, typer.Option(help="scores of the ensembles on disturbed clips")],
     setup: Annotated[Path, typer.Option(help="folder of the data set's setup files: which data set it is")],
-    disturbed: Annotated[Path | None, typer.Option(help="scores on disturbed clips; without: not run")] = None,
     pretrained: Annotated[list[str], typer.Option(help="NETWORK=true, or NETWORK=false: it started untrained")] = (),
 ) -> None:
     results, missing = read_results(split, classes, frameworks, fused)
@@ -58,10 +80,11 @@ def main(
         print(f"not run: {path}", file=sys.stderr)
     started = dict(_flag(entry) for entry in pretrained)
     detection = read_table(early_detect, ["framework", "seconds", "accuracy", "log_loss"], text=False)
-    on_disturbed = pd.DataFrame(columns=COLUMNS)
-    if disturbed is not None:
-        on_disturbed = read_table(disturbed, COLUMNS, text=False)
     over_seeds = read_table(seeds, ["framework", "seed", "accuracy"], text=False)
+
+    temperatures = _of_a_stage(calibrate, COLUMNS)
+    exits = _of_a_stage(early_exit, CURVE), _of_a_stage(early_exit_chosen, CHOSEN)
+    under_conditions = _of_a_stage(disturbed, SCORES)
 
     class_table = by_classes(results)
     tables = {
@@ -71,13 +94,15 @@ def main(
         "calibration": calibration(results),
         "ensembles": against_best_member(results),
         "baseline": against_baseline(results),
+        "joint": against_single(results),
         "missed": missed(results),
+        "against_prod": against_prod(results, temperatures),
     }
     for name, table in tables.items():
         write_csv(Path(details.format(table=name)), table)
 
-    drawings = _figures(results, detection, class_table, history)
-    for name, drawn in {**drawings, "robustness": robustness.accuracies(on_disturbed)}.items():
+    drawings = _figures(results, detection, class_table, history, exits)
+    for name, drawn in {**drawings, "robustness": robustness.accuracies(under_conditions)}.items():
         figures.save(drawn, Path(figure.format(figure=name)))
 
     def show(name: str, description: str) -> str:
@@ -86,15 +111,25 @@ def main(
     def untrained(framework: str) -> bool:
         ensemble = framework.removeprefix("fuse/").rpartition("-")[0]
         members = results.ensembles[ensemble] if framework.startswith("fuse/") else [framework]
-        networks = [network for member in members for network in NETWORKS.get(member, [member.split("/")[1]])]
-        return not all(started.get(network, True) for network in networks)
+        return not all(started.get(network, True) for member in members for network in _networks(member))
 
     # A queued experiment names the folder by its absolute path.
     data_set = next((name for folder, name in DATA_SETS.items() if setup.match(str(folder))), str(setup))
-    bad = robustness.section(on_disturbed, show)
+    tables |= {
+        "calibrate": temperatures,
+        "weights": _all_weights(results, weights),
+        "early_exit_chosen": exits[1],
+        "early_exit_classes": _of_a_stage(early_exit_classes, OF_CLASSES),
+    }
+    bad = robustness.section(under_conditions, show)
     text = page(results, tables, detection, over_seeds, data_set, setup.match(str(DEMO)), untrained, show, bad)
     with writing(out) as temporary:
         temporary.write_text(text)
+
+
+def _networks(member: str) -> list[str]:
+    family, _, name = member.partition("/")
+    return NETWORKS.get(member) or NETWORKS.get(family, [name])
 
 
 def _flag(entry: str) -> tuple[str, bool]:
@@ -104,7 +139,27 @@ def _flag(entry: str) -> tuple[str, bool]:
     return network, value == "true"
 
 
-def _figures(results: Results, detection: pd.DataFrame, class_table: pd.DataFrame, history: str) -> dict:
+def _of_a_stage(path: Path, columns: list[str]) -> pd.DataFrame:
+    """The table of a stage; of one that was not run, without rows."""
+    return read_table(path, columns, text=False) if path.exists() else pd.DataFrame(columns=columns)
+
+
+def _all_weights(results: Results, weights: str) -> pd.DataFrame:
+    """`ensemble, member, log_linear, stacked` of every ensemble."""
+    columns = ["member", *LEARNED]
+    return pd.concat(
+        _of_a_stage(Path(weights.format(ensemble=ensemble)), columns).assign(ensemble=ensemble)
+        for ensemble in results.ensembles
+    )
+
+
+def _figures(
+    results: Results,
+    detection: pd.DataFrame,
+    class_table: pd.DataFrame,
+    history: str,
+    exits: tuple[pd.DataFrame, pd.DataFrame],
+) -> dict:
     names = results.classes["class"]
     ran = results.probabilities
     confusions = {
@@ -145,6 +200,7 @@ def _figures(results: Results, detection: pd.DataFrame, class_table: pd.DataFram
         "early_detect": figures.early_detection(detection, bands),
         "reliability": figures.reliability_diagrams(diagrams),
         "agreement": figures.agreement(results.right[results.classifiers], results.clips["scene"], names),
+        "early_exit": figures.early_exit(*exits),
         "training": figures.training_curves(histories),
     }
 

@@ -7,9 +7,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from scenes.evaluation.predictions import read_disturbed, read_predictions
+from scenes.evaluation.predictions import read_disturbed, read_predictions, rows_of, with_families
 from scenes.evaluation.robustness import CLEAN, scored, seconds_used, under_conditions
-from scenes.reporting.results import with_families
 from scenes.stage.cli import run
 from scenes.stage.dataset import labels, place, read_classes, read_split
 from scenes.stage.errors import InputError
@@ -30,22 +29,22 @@ def main(
 ) -> None:
     clips, table = read_split(split), read_classes(classes)
     evaluated = clips[clips["fold"] == "evaluate"]
+    chosen = rows_of("evaluate", clips, table)
     known = evaluated["scene"].isin(table["class"]).to_numpy()
-    in_evaluate = (clips.loc[clips["fold"] != "train", "fold"] == "evaluate").to_numpy()
 
     members = {name: with_families(names.split(",")) for name, _, names in (word.partition("=") for word in ensembles)}
     as_they_are, changed = {}, {condition: {} for condition in (*sound, *frames)}
     for member in sorted({member for names in members.values() for member in names}):
-        if not member.startswith(("audio_", "visual_")):
-            raise InputError(f"{member}: not family/member of a classifier, such as audio_spectrogram/mel")
+        if not member.startswith(("audio_spectrogram/", "visual_image/")):
+            raise InputError(f"{member}: neither audio_spectrogram/... nor visual_image/...: it is not predicted again")
         usual, other = (Path(pattern.format(member=member)) for pattern in (clean, disturbed))
         absent = [path for path in (usual, other) if not path.exists()]
         for path in absent:
             print(f"not run: {path}", file=sys.stderr)
         if absent:
             continue
-        conditions = sound if member.startswith("audio_") else frames
-        as_they_are[member] = read_predictions(usual, clips, table)[in_evaluate][known][:, seconds_used(seconds)]
+        conditions = sound if member.startswith("audio_spectrogram/") else frames
+        as_they_are[member] = read_predictions(usual, clips, table)[chosen][:, seconds_used(seconds)]
         shape = len(conditions), len(evaluated), seconds, len(table)
         for condition, probabilities in zip(conditions, read_disturbed(other, shape), strict=True):
             changed[condition][member] = probabilities[known]

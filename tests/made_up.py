@@ -16,6 +16,7 @@ MEMBERS = {
     "audio_embedding": ["Cnn14", "MobileNetV1", "Res1dNet31", "ResNet38", "Wavegram_Logmel_Cnn14"],
     "visual_image": ["Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge"],
     "visual_embedding": ["Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge"],
+    "audio_visual": ["MobileNetV2"],
     "dcase_baseline": ["audio", "visual", "early", "official"],
 }
 CLASSIFIERS = [f"{family}/{member}" for family, members in MEMBERS.items() for member in members]
@@ -30,19 +31,34 @@ ENSEMBLES = {
     "visual_top3": TOP3,
     "mel_inception": ["audio_spectrogram/mel", "visual_image/InceptionV3"],
     "all_models": [*SPECTROGRAMS, *TOP3],
+    "all_models_joint": [*SPECTROGRAMS, *TOP3, "audio_visual/MobileNetV2"],
 }
 RULES = ("mean", "prod", "max")
+REPORT_OPTIONS = {
+    "fused": "predictions/fuse/{ensemble}-{rule}.npy",
+    "history": "history/{classifier}.csv",
+    "weights": "weights/{ensemble}.csv",
+    "calibrate": Path("metrics/calibrate.csv"),
+    "early_exit": Path("metrics/early_exit.csv"),
+    "early_exit_chosen": Path("metrics/early_exit_chosen.csv"),
+    "early_exit_classes": Path("metrics/early_exit_classes.csv"),
+    "disturbed": Path("metrics/robustness.csv"),
+}
 
 
-def write_split(clips: int, places: int) -> np.ndarray:
-    """Write split.csv and classes.csv of so many evaluate clips, and return their class numbers."""
+def write_split(clips: int, places: int, validation: int = 0) -> np.ndarray:
+    """Write split.csv and classes.csv of so many clips, and return their class numbers.
+
+    The clips at the first `validation` of the places are the validation fold, all others are evaluate clips.
+    """
     location = np.arange(clips) % places
     labels = location % len(CLASSES)
     table = pd.DataFrame({"scene": np.array(list(CLASSES))[labels], "city": np.array(CITIES)[location // 10 % 10]})
     table["location"] = location.astype(str)
     table.insert(0, "clip", [f"{row.scene}-{row.city}-{row.location}-{number}" for number, row in
                              enumerate(table.itertuples())])  # fmt: skip
-    table.assign(fold="evaluate", audio="a.wav", video="v.mp4").to_csv("split.csv", index=False)
+    table["fold"] = np.where(location < validation, "validation", "evaluate")
+    table.assign(audio="a.wav", video="v.mp4").to_csv("split.csv", index=False)
     pd.DataFrame(CLASSES.items(), columns=["class", "meta_class"]).to_csv("classes.csv", index=False)
     return labels
 
@@ -87,5 +103,5 @@ def report_arguments(out: str = "metrics") -> list[str]:
         "split.csv", "classes.csv", f"{out}/early_detect.csv", f"{out}/seeds.csv",
         f"{out}/README.md", f"{out}/{{figure}}.svg", f"{out}/{{table}}.csv",
         *(f"predictions/{name}.npy" for name in CLASSIFIERS), *ensembles,
-        "--fused", "predictions/fuse/{ensemble}-{rule}.npy", "--history", "history/{classifier}.csv",
+        *(word for option, value in REPORT_OPTIONS.items() for word in (f"--{option}", str(value))),
     ]  # fmt: skip

@@ -12,11 +12,11 @@ import av
 import numpy as np
 import pytest
 from conftest import ROOT, noise, write_mp4, write_wav
-from trained import CLASSES, MEMBERS, finished_run
+from trained import CLASSES, MEMBERS, finished_run, join
 
 from scenes.audio import read_audio
 from scenes.evaluation.fusion import prod
-from scenes.members import load, read_run
+from scenes.members import load, members_of, read_run
 from scenes.stage.errors import InputError
 from scenes.stream import windows
 from scenes.timeline import follow
@@ -61,6 +61,22 @@ def test_a_clip_of_the_data_set_has_its_predictions(trained):
     np.testing.assert_allclose(said["probabilities"], prod(expected.mean(axis=1)), atol=1e-5)
     np.testing.assert_allclose(said["seconds"], prod(expected), atol=1e-5)
     assert len(Path("a.csv").read_text().splitlines()) == 11 and Path("a.png").stat().st_size > 10_000
+
+
+def test_the_network_of_both_modalities_has_its_predictions(trained, tmp_path):
+    name = join(trained)
+    run = read_run(trained)
+    assert members_of(run, "all_models_joint") == [*members_of(run, "all_models"), name]
+    (member,) = members = load(run, [name])
+    clips = trained / "data/demo/clips"
+    said = last(clips / "video/park-lyon-2-2.mp4", members, audio=str(clips / "audio/park-lyon-2-2.wav"))
+    np.testing.assert_allclose(said.members[0], np.load(trained / f"data/predictions/{name}.npy")[1], atol=1e-5)
+    # It waits for both, and does not speak where it has one.
+    np.testing.assert_array_equal(np.ceil(member.needs), [*range(2, 11), 10])
+    early = last(clips / "video/bus-lyon-1-1.mp4", members, until=0.01)
+    assert early.members.shape[1] == 1 and early.read == 2
+    both = load(run, [name, MEMBERS[1]])
+    assert last(write_mp4(tmp_path / "mute.mp4", sound=False), both).silent() == [name]
 
 
 def test_the_first_window_is_what_the_stages_read(tmp_path):

@@ -251,7 +251,8 @@ def test_a_train_clip_of_an_unknown_class_is_refused():
 def test_predictions_of_another_split_or_of_something_else_are_refused(wrong, message):
     small_run()
     np.save("p.npy", wrong)
-    result = run("fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", "p.npy")
+    result = run("fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", "p.npy",
+                 "--weights", "w.csv")  # fmt: skip
     assert said(result).startswith(f"error: {message}") and not list(Path().glob("f-*"))
 
 
@@ -272,10 +273,12 @@ def test_a_checkpoint_of_another_hash_is_refused():
         ("16k", "synthesize.py full/clips --train 1 --evaluate 1 --fps 1 --width 64 --height 64", "full/clips"),
         ("4k", "split.py full/split.csv full/m.csv full/c.csv full/s.json --audio a --video v --setup s"
                " --classes bus:x --missing ignore", "full/"),
-        ("4k", "fuse.py split.csv classes.csv full/{rule}.npy full/{rule}.csv full/{rule}.json p.npy", "full/"),
+        ("4k", "fuse.py split.csv classes.csv full/{rule}.npy full/{rule}.csv full/{rule}.json p.npy --weights w.csv",
+         "full/"),
         ("0", "early_detect.py split.csv classes.csv full/e.csv full/e.json mel=p.npy", "full/e.csv"),
         ("4k", "report.py split.csv classes.csv e.csv seeds.csv full/README.md full/{figure}.svg full/{table}.csv p.npy"
-               " --fused {ensemble}-{rule} --history {classifier} --setup s", "full/"),
+               " --fused {ensemble}-{rule} --history {classifier} --setup s --weights w --calibrate c --early-exit e"
+               " --early-exit-chosen h --early-exit-classes k", "full/"),
         ("0", "submission.py write split.csv classes.csv f.npy full/submission.csv", "full/submission.csv"),
         ("0", "seeds.py experiments.csv full/seeds.csv", "full/seeds.csv"),
     ],
@@ -488,6 +491,15 @@ def test_a_worker_that_the_system_kills_is_named(monkeypatch):
     monkeypatch.setattr(shards, "SHARD", 1)
     with pytest.raises(InputError, match="a worker was killed, likely for want of memory; .*SCENES_WORKERS=1"):
         shards.map_clips(killed, ["1", "2"], (1,), "float32", Path("o.npy"), [])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("SCENES_WORKERS", "many"), ("SCENES_WORKERS", "0"), ("SCENES_BACKEND", "slurm")]
+)
+def test_a_variable_that_says_nothing_sensible_is_named(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InputError, match=f"^{variable}: '{value}' is not "):
+        shards.map_clips(float, ["1"], (1,), "float32", Path("o.npy"), [])
 
 
 # DVC

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss, recall_score
 
-from scenes.evaluation.fusion import RULES, mean, prod
+from scenes.evaluation.fusion import LEARNED, RULES, mean, prod
 from scenes.evaluation.metrics import macro_log_loss, scores
 
 seeds = st.integers(0, 10_000)
@@ -112,7 +112,8 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def fuse(*members: str) -> subprocess.CompletedProcess:
-    return run("fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", *members)
+    return run("fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", *members,
+               "--weights", "w.csv")  # fmt: skip
 
 
 def test_fuse_writes_every_rule(ensemble):
@@ -123,7 +124,7 @@ def test_fuse_writes_every_rule(ensemble):
     assert fused.shape == (8, 3) and fused.dtype == np.float32
     np.testing.assert_allclose(fused, mean(clips), atol=1e-7)
     np.testing.assert_allclose(fused[-1], clips[0, -1], atol=1e-7)
-    for rule in RULES:
+    for rule in (*RULES, *LEARNED):
         metrics = json.loads(Path(f"m-{rule}.json").read_text())
         assert set(metrics) == {
             "accuracy", "accuracy_low", "accuracy_high", "macro_accuracy", "log_loss", "meta_accuracy", "clips",

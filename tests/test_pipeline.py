@@ -13,7 +13,8 @@ import yaml
 from conftest import ROOT
 
 from scenes.classifiers.baseline import MODALITIES
-from scenes.reporting.results import with_families
+from scenes.evaluation.fusion import LEARNED, RULES
+from scenes.evaluation.predictions import with_families
 
 STAGES = {
     name: {**stage.pop("do", {}), **stage}
@@ -57,7 +58,9 @@ def test_every_file_of_a_stage_is_in_its_command(name):
     kinds = "|".join(re.escape(word) for word in stage["cmd"].split() if "{figure}" in word or "{table}" in word)
     pattern = re.sub(r"\\{(figure|table)\\}", r"\\w+", kinds)
     for path in (next(iter(file)) if isinstance(file, dict) else file for file in files):
-        assert re.sub(r"-(mean|prod|max)\.", "-{rule}.", path) in stage["cmd"] or re.fullmatch(pattern, path), path
+        assert re.sub(r"-(mean|prod|max|log_linear|stacked)\.", "-{rule}.", path) in stage["cmd"] or re.fullmatch(
+            pattern, path
+        ), path
 
 
 @pytest.mark.parametrize("ensemble", sorted(ENSEMBLES))
@@ -70,6 +73,8 @@ def test_an_ensemble_depends_on_its_members(ensemble):
 def outputs(stage: dict) -> set[str]:
     """A stage's cached outputs, those of all members of a group."""
     group = stage.get("foreach", "")
+    if isinstance(group, list):  # named by parameters, as wherever it is used
+        return {path.replace("${item}", item) for path in stage["outs"] for item in group}
     members = group if isinstance(group, dict) else PARAMS
     for key in group.removeprefix("${").removesuffix("}").split(".") if isinstance(group, str) and group else []:
         members = members[key]
@@ -93,7 +98,7 @@ def test_the_report_covers_every_classifier_and_ensemble():
     wanted = {path for path in made if path.startswith(("data/predictions/", "data/history/"))}
     report = STAGES["report"]
     assert {path for path in report["deps"] if path.startswith(("data/predictions/", "data/history/"))} == wanted
-    named = [word for word in report["cmd"].split() if word.endswith(".npy") and "{" not in word]
+    named = [word for word in report["cmd"].split() if word.endswith(".npy") and "/{" not in word]
     assert set(named) == {path for path in wanted if path.endswith(".npy") and "/fuse/" not in path}
     members = dict(re.findall(r"(\w+)=(\w+/\S+)", report["cmd"]))
     assert set(members) == ENSEMBLES
@@ -105,6 +110,16 @@ def test_the_report_covers_every_classifier_and_ensemble():
         network for section in PARAMS.values() if isinstance(section, dict)
         for network, values in section.items() if isinstance(values, dict) and "pretrained" in values
     }  # fmt: skip
+
+
+def test_the_network_of_both_modalities_is_named_by_its_parameter():
+    """Also in the paper's set-up, where it is another: DVC resolves its stages, the ensemble and the report alike."""
+    for path in ("params.yaml", "params.paper.yaml"):
+        params = yaml.safe_load((ROOT / path).read_text())
+        network, single = params["audio_visual"]["network"], params["visual"]
+        assert params["audio_visual"]["image"] == single[network]
+    for name in ("train-audio-visual", "predict-audio-visual"):
+        assert STAGES[name]["foreach"] == ["${audio_visual.network}"]
 
 
 def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members():
@@ -122,9 +137,27 @@ def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members()
         assert len(members) == len([path for path in STAGES[f"fuse-{ensemble}"]["deps"] if path.endswith(".npy")])
 
 
+def test_every_classifier_has_a_temperature_and_every_ensemble_an_early_exit():
+    pattern = r"data/predictions/(audio|visual)_.*(?<!strict).npy"
+    classifiers = [path for path in STAGES["report"]["deps"] if re.fullmatch(pattern, path)]
+    assert len(classifiers) == 23  # the 22 of the paper and the joint network
+    for name in ("calibrate", "early-exit"):
+        assert [path for path in STAGES[name]["deps"] if path.endswith(".npy")] == classifiers
+    assert [word for word in STAGES["calibrate"]["cmd"].split() if word.endswith(".npy")] == classifiers
+    ensembles, reported = (re.findall(r"\w+=\w+/\S+", STAGES[name]["cmd"]) for name in ("early-exit", "report"))
+    assert ensembles == reported
+
+
 def test_uncached_outputs_are_metrics_of_cheap_stages_only():
-    cheap = {"split", "early-detect", "score-robustness", "report"}
-    cheap |= {name for name in STAGES if re.match("predict-(?!robustness)|fuse-", name)}
+    cheap = {
+        "split",
+        "calibrate",
+        "early-detect",
+        "early-exit",
+        "score-robustness",
+        "report",
+        *(name for name in STAGES if re.match("predict-(?!robustness)|fuse-", name)),
+    }
     for name, stage in STAGES.items():
         # The download is not cached: 107 GB twice.
         cached = all(isinstance(path, str) for path in stage.get("outs", []))
@@ -194,7 +227,7 @@ def test_from_an_empty_folder_to_fused_predictions(tmp_path):
 
     run("dvc", "repro", "fuse-mel_inception")
     clone = tmp_path / "clone"
-    for rule in ("mean", "prod", "max"):
+    for rule in (*RULES, *LEARNED):
         metrics = json.loads((clone / f"metrics/fuse/mel_inception-{rule}.json").read_text())
         assert metrics["clips"] == 10 and 0 <= metrics["accuracy"] <= 1 and metrics["log_loss"] > 0
     models = {str(path.relative_to(clone / "data/models")) for path in (clone / "data/models").rglob("*.h5")}

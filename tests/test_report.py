@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT
 from report import main
 
+from scenes.reporting.beyond import BETTER, NO_DIFFERENCE, WORSE, verdict
 from scenes.reporting.published import AUDIO_VISUAL, BASELINE, TABLE_VI, TABLE_VII
 from scenes.stage.errors import InputError
 
@@ -140,6 +141,34 @@ def test_the_baseline_stands_beside_the_papers_systems(papers):
     assert "dcase_baseline" in set(pd.read_csv(papers / "by_class.csv")["framework"].str.split("/").str[0])
 
 
+def test_the_joint_network_stands_beside_the_two_trained_alone():
+    accuracies = {"audio_spectrogram/mel": 50.0, "visual_image/MobileNetV2": 78.0, "audio_visual/MobileNetV2": 80.0,
+                  "fuse/all_models_joint-prod": 85.0}  # fmt: skip
+    write_run(accuracies, 400, 40, {})
+    result = report("--pretrained", "image=false", "--pretrained", "MobileNetV2=true")
+    assert result.returncode == 0, result.stderr
+    text = Path("metrics/README.md").read_text()
+    table = pd.read_csv("metrics/joint.csv").set_index("other")
+    assert list(table.index) == ["audio_spectrogram/mel", "visual_image/MobileNetV2", "prod"]
+    assert (table["joint_accuracy"] == 0.8).all() and list(table["other_accuracy"][:2]) == [0.5, 0.78]
+    both = [np.load(f"predictions/{name}.npy").mean(axis=1) for name in table.index[:2]]
+    truth = [list(made_up.CLASSES).index(scene) for scene in pd.read_csv("split.csv")["scene"]]
+    assert table.loc["prod", "other_accuracy"] == ((both[0] * both[1]).argmax(axis=1) == truth).mean()
+    header, *rows = tables(text)["One network for sound and pictures"]
+    assert [row[:2] for row in rows] == [["joint `MobileNetV2` *untrained*", other] for other in
+                                         ("`mel`", "`MobileNetV2`", "PROD of the two")]  # fmt: skip
+    assert rows[0][2] == "80.0 : 50.0" and rows[0][4].startswith("+30.0 [") and rows[0][-1] == BETTER
+    assert rows[1][4].startswith("+2.0 [") and rows[1][-1] == NO_DIFFERENCE
+    ensemble = {row[0]: row[3] for row in tables(text)["Frameworks that the paper's tables do not have"]}
+    assert re.fullmatch(r"85.0 \[.*\] \*untrained\*", ensemble["`all_models_joint` PROD"])
+    # Its seconds are patches, so it has no strict row; it is none of the paper's classifiers.
+    seconds = {row[0]: row[3] for row in tables(text)["Single seconds: DCASE's protocol"]}
+    assert "audio_visual joint `MobileNetV2` (hears 1.858 s)" in seconds
+    assert seconds["`all_models_joint` PROD of strict seconds"] == "not run" and "; 2\nclassifiers and" in text
+    reversed_ = table.reset_index().assign(low=-0.4, high=-0.2)
+    assert verdict(*reversed_[["low", "high", "p_value"]].iloc[0]) == WORSE
+
+
 def test_a_second_run_prints_its_own_figures_and_what_was_not_run():
     accuracies = {"audio_spectrogram/mel": 55.0, "audio_spectrogram/gam": 0.0, "visual_image/InceptionV3": 37.5,
                   "audio_spectrogram/mel.strict": 52.5, "fuse/mel_inception-prod": 61.25}  # fmt: skip
@@ -173,7 +202,8 @@ def test_a_second_run_prints_its_own_figures_and_what_was_not_run():
     written = {path.name: path.read_bytes() for path in Path("metrics").iterdir()}
     assert {name for name in written if name.endswith(".svg")} == {
         "confusion_audio_best.svg", "confusion_visual_images.svg", "confusion_all_models.svg", "classes.svg",
-        "early_detect.svg", "reliability.svg", "agreement.svg", "training.svg", "robustness.svg",
+        "early_detect.svg", "early_exit.svg", "reliability.svg", "agreement.svg", "training.svg",
+        "robustness.svg",
     }  # fmt: skip
     for link in re.findall(r"\]\((\w+\.\w+)\)", text):
         assert link in written
@@ -185,9 +215,8 @@ def test_a_second_run_prints_its_own_figures_and_what_was_not_run():
 def here(*frameworks: str, pretrained: list[str] = ()) -> None:
     """The report in this process."""
     *paths, page, figure, details = made_up.report_arguments()[:7]
-    named = made_up.report_arguments()[7:-4]
-    main(*map(Path, paths), Path(page), figure, details, [*named, *frameworks],
-         fused="predictions/fuse/{ensemble}-{rule}.npy", history="history/{classifier}.csv",
+    named = made_up.report_arguments()[7 : -2 * len(made_up.REPORT_OPTIONS)]
+    main(*map(Path, paths), Path(page), figure, details, [*named, *frameworks], **made_up.REPORT_OPTIONS,
          setup=Path("data/demo/clips/evaluation_setup"), pretrained=pretrained)  # fmt: skip
 
 

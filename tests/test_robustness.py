@@ -380,7 +380,7 @@ def test_the_report_has_the_scores_or_says_that_there_are_none(run):
     Path("metrics/seeds.csv").write_text("framework,seed,accuracy\n")
     classes = made_up.predicted(made_up.write_split(40, 10), 30, 0)
     made_up.write("predictions/audio_spectrogram/mel.npy", made_up.probabilities(classes, 0, (10,)))
-    options = ["--setup", "here", "--disturbed", "metrics/robustness.csv"]
+    options = ["--setup", "here"]
     result = run("report.py", *made_up.report_arguments(), *options)
     assert result.returncode == 0, result.stderr
     text = Path("metrics/README.md").read_text().partition("## When sound or picture is bad")[2].partition("\n## ")[0]

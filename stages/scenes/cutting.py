@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from errno import ENOSPC
 from fractions import Fraction
 from itertools import groupby
 from math import ceil
@@ -19,7 +18,7 @@ from scenes.recordings import Recording
 from scenes.stage.dataset import SECONDS, SETUP_COLUMNS
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_json, writing
-from scenes.video import check_whole
+from scenes.video import check_whole, duration, film, time_of
 
 TOLERANCE = Fraction(1, 10)  # seconds that a last clip may lack
 LONGER_SIDE = 1280  # pixels, as in TAU Urban Audio-Visual Scenes 2021; larger films are made smaller
@@ -136,20 +135,11 @@ def cut_pictures(path: Path, clip: Callable[[int], Path]) -> int:
     InputError
         If the file is empty, truncated, unreadable or without pictures.
     """
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path}: has no pictures")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            promised = stream.duration * stream.time_base if stream.duration else Fraction(0)
-            index, end = None, Fraction(0)
-            for index, shown in groupby(_in_clips(path, container, stream, promised), key=lambda piece: piece.clip):
-                end = _encode(clip(index), shown)
-    except av.FFmpegError as error:
-        if error.errno == ENOSPC:  # of the clip, not of the recording
-            raise
-        raise InputError(f"{path}: empty, truncated or not a video ({error.strerror})") from error
+    with film(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        index, end = None, Fraction(0)
+        for index, shown in groupby(_in_clips(path, container, stream), key=lambda piece: piece.clip):
+            end = _encode(clip(index), shown)
     if index is None:
         raise InputError(f"{path}: holds no frame")
     count = clips_in(index * SECONDS + end)
@@ -158,16 +148,12 @@ def cut_pictures(path: Path, clip: Callable[[int], Path]) -> int:
     return count
 
 
-def _in_clips(
-    path: Path, container: av.container.InputContainer, stream: av.VideoStream, promised: Fraction
-) -> Iterator[Piece]:
+def _in_clips(path: Path, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[Piece]:
     """What is on screen, in order; a frame that is on screen at a cut comes in both clips."""
-    start = stream.start_time or 0
+    promised = duration(stream)
     previous, since, gap = None, Fraction(0), TOLERANCE
     for frame in container.decode(stream):
-        if frame.pts is None:
-            raise InputError(f"{path}: its pictures have no times; convert it, as by ffmpeg -i it new.mp4")
-        time = max((frame.pts - start) * stream.time_base, Fraction(0))
+        time = max(time_of(frame, stream, path), Fraction(0))
         if previous is None:
             previous = frame
         elif time > since:

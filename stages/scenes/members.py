@@ -6,6 +6,7 @@ with the numbers of params.yaml, which must be those of the recorded run (dvc.lo
 
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,10 +46,8 @@ class Member(NamedTuple):
     """A trained classifier."""
 
     name: str
-    hears: bool  # it knows of sound, otherwise of pictures
-    inputs: Callable[
-        [np.ndarray], np.ndarray
-    ]  # of ten seconds, [2, samples] or [10, size, size, 3], a network's inputs
+    media: list[str]  # of which it knows: sound, pictures or both
+    inputs: Callable[..., Any]  # of ten seconds of each, [2, samples] and [10, size, size, 3], a network's inputs
     network: Any
     needs: np.ndarray  # seconds of a window that have to be read before its k-th second is known, [10]
 
@@ -67,8 +66,11 @@ def members_of(run: Run, ensemble: str) -> list[str]:
     ensembles = [name.removeprefix("fuse-") for name in run.stages if name.startswith("fuse-")]
     if ensemble not in ensembles:
         raise InputError(f"--ensemble {ensemble}: not one of {', '.join(ensembles)}")
-    files = [Path(path) for path in run.stages[f"fuse-{ensemble}"]["deps"] if path.endswith(".npy")]
-    return [f"{path.parent.name}/{path.stem}" for path in files]
+    # The network of both modalities is named by a parameter.
+    named = [re.sub(r"\$\{(\w+)\.(\w+)\}", lambda key: run.params[key[1]][key[2]], path)
+             for path in run.stages[f"fuse-{ensemble}"]["deps"]]  # fmt: skip
+    paths = [Path(path) for path in named if path.endswith(".npy")]
+    return [f"{path.parent.name}/{path.stem}" for path in paths]
 
 
 def load(run: Run, names: list[str]) -> list[Member]:
@@ -92,11 +94,11 @@ def load(run: Run, names: list[str]) -> list[Member]:
         weights = run.folder / f"data/models/{name}.weights.h5"
         if not weights.exists():
             raise InputError(f"{weights}: not trained yet; run dvc repro, or dvc pull where it is shared")
-        hears, inputs, network, needs = build(run, key, run.params[section][key])
+        media, inputs, network, needs = build(run, key, run.params[section][key])
         keras.config.set_dtype_policy("float32")
         net = network(len(run.classes))
         load_weights(net, weights)
-        members.append(Member(name, hears, inputs, net, np.minimum(needs, SECONDS)))
+        members.append(Member(name, media, inputs, net, np.minimum(needs, SECONDS)))
     return members
 
 
@@ -105,18 +107,28 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
 
     NaN stands where a member has nothing to go by.
     """
+    from scenes.learning.backend import keras
     from scenes.learning.inference import forward
 
+    tens, ends = {}, {}
+    if window.sound is not None:
+        tens["sound"], ends["sound"] = ten_seconds(window.sound, rate), window.sound.shape[1] / rate
+    if window.pictures is not None:
+        ends["pictures"] = len(window.pictures)
+        tens["pictures"] = window.pictures[np.arange(SECONDS) % len(window.pictures)]
     said = []
     for member in members:
-        medium = window.sound if member.hears else window.pictures
-        if medium is None:
+        if not set(member.media) <= set(tens):
             said.append(None)
             continue
-        end = medium.shape[1] / rate if member.hears else len(medium)
+        end = min(ends[medium] for medium in member.media)
         known = min(SECONDS, max(1, math.ceil(end - 0.5))) if window.whole else int((member.needs <= end).sum())
-        ten = ten_seconds(medium, rate) if member.hears else medium[np.arange(SECONDS) % len(medium)]
-        said.append(forward(member.network, member.inputs(ten)[:known], batch) if known else np.empty((0, 0)))
+        if not known:
+            said.append(np.empty((0, 0)))
+            continue
+        inputs = member.inputs(*(tens[medium] for medium in member.media))
+        inputs = keras.tree.map_structure(lambda array, known=known: array[:known], inputs)
+        said.append(forward(member.network, inputs, batch))
     counts = [len(rows) for rows in said if rows is not None]
     count = (max if window.whole else min)(counts, default=0)
     classes = next((rows.shape[1] for rows in said if rows is not None and len(rows)), 0)
@@ -162,7 +174,7 @@ def _audio_spectrogram(run: Run, kind: str, numbers: dict[str, Any]):
             picture = getattr(spectrogram, kind)(sound, **numbers).astype(np.float16)
         return patches(picture[None], np.zeros(SECONDS, int), np.arange(SECONDS))
 
-    return True, inputs, lambda classes: vgg14(classes, **run.params["vgg14"], bins=numbers["bins"]), needs
+    return ["sound"], inputs, lambda classes: vgg14(classes, **run.params["vgg14"], bins=numbers["bins"]), needs
 
 
 def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
@@ -184,7 +196,7 @@ def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
     embedder = panns.Embedder(network, common["layer"], common["precision"])
     needs = np.arange(1, SECONDS + 1) if common["unit"] == "second" else np.full(SECONDS, SECONDS)
     return (
-        True,
+        ["sound"],
         lambda sound: embed(mono(sound)[None], embedder, common["unit"])[0],
         lambda classes: mlp(panns.published(name).dimension, classes, **run.params["mlp"]),
         needs,
@@ -198,7 +210,7 @@ def _visual_image(run: Run, name: str, numbers: dict[str, Any]):
     _hold(run, f"train-visual-image@{name}", numbers)
     size = numbers["size"]
     network = lambda classes: classifier(name, size, False, classes)  # noqa: E731
-    return False, _seen(name, size), network, np.arange(1, SECONDS + 1)
+    return ["pictures"], _seen(name, size), network, np.arange(1, SECONDS + 1)
 
 
 def _visual_embedding(run: Run, name: str, numbers: dict[str, Any]):
@@ -216,11 +228,31 @@ def _visual_embedding(run: Run, name: str, numbers: dict[str, Any]):
     )
     prepare = _seen(name, numbers["size"])
     return (
-        False,
+        ["pictures"],
         lambda pictures: forward(network, prepare(pictures), SECONDS),
         lambda classes: mlp(network.output_shape[-1], classes, **run.params["mlp"]),
         np.arange(1, SECONDS + 1),
     )
+
+
+def _audio_visual(run: Run, name: str, numbers: dict[str, Any]):
+    from scenes.classifiers.audio_visual import audio_visual
+    from scenes.classifiers.image_networks import classifier
+    from scenes.classifiers.vgg14 import vgg14
+
+    common, vgg, mel = run.params["audio_visual"], run.params["vgg14"], run.params["spectrogram"]["mel"]
+    size, head = common["image"]["size"], common["mlp"]
+    _hold(run, "frames", run.params["frames"])
+    _hold(run, f"train-audio-visual@{name}", {**vgg, **head, "size": size})
+    _, heard, _, needs = _audio_spectrogram(run, "mel", mel)
+    seen = _seen(name, size)
+
+    def network(classes: int):
+        parts = vgg14(classes, **vgg, bins=mel["bins"]), classifier(name, size, False, classes)
+        return audio_visual(*parts, classes, head["mlp_widths"], head["mlp_dropout"])
+
+    needs = np.maximum(needs, np.arange(1, SECONDS + 1))
+    return ["sound", "pictures"], lambda sound, pictures: (heard(sound), seen(pictures)), network, needs
 
 
 def _seen(name: str, size: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -235,4 +267,5 @@ FAMILIES: dict[str, tuple[Callable, str]] = {
     "audio_embedding": (_audio_embedding, "audio"),
     "visual_image": (_visual_image, "visual"),
     "visual_embedding": (_visual_embedding, "visual"),
+    "audio_visual": (_audio_visual, "visual"),
 }

@@ -17,7 +17,7 @@ import scipy.fft
 from scenes.audio import read_audio
 from scenes.stage.dataset import SECONDS
 from scenes.stage.errors import InputError, MediaWarning
-from scenes.video import check_whole
+from scenes.video import check_whole, duration, film, time_of
 
 RATE = WINDOW = 48_000
 FFT, HOP, MELS = 2048, 242, 256
@@ -114,23 +114,15 @@ def read_pictures(path: str | Path, windows: int) -> np.ndarray:
 
 def _decoded(path: str | Path) -> Iterator[tuple[Fraction, av.VideoFrame]]:
     """The frames of the first ten seconds with their times."""
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path}: has no pictures; take its clip out of the setup file")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            time = Fraction(0)
-            for frame in container.decode(stream):
-                if frame.pts is None:
-                    raise InputError(f"{path}: its pictures have no times; convert it, as by ffmpeg -i it new.mp4")
-                time = (frame.pts - (stream.start_time or 0)) * stream.time_base
-                if time >= SECONDS:
-                    return
-                yield time, frame
-            check_whole(path, time, stream.duration * stream.time_base if stream.duration else Fraction(0))
-    except av.FFmpegError as error:
-        raise InputError(f"{path}: empty, truncated or not a video ({error.strerror}); restore it") from error
+    with film(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        time = Fraction(0)
+        for frame in container.decode(stream):
+            time = time_of(frame, stream, path)
+            if time >= SECONDS:
+                return
+            yield time, frame
+        check_whole(path, time, duration(stream))
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:

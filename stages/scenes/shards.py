@@ -23,6 +23,7 @@ from scenes.stage.resume import finish, resume_folder
 
 SHARD = 8
 SHARDS_A_WORKER = 8
+BACKENDS = ("loky", "multiprocessing", "threading", "sequential")
 
 
 def map_clips(
@@ -97,11 +98,26 @@ def map_clips(
     finish(folder)
 
 
-def _on_this_machine(shards: list[tuple], workers: int | None) -> Iterator[tuple]:
-    workers = workers or max(1, min(joblib.cpu_count(), len(shards) // SHARDS_A_WORKER))
+def workers(default: int) -> int:
+    """How many the environment variable `SCENES_WORKERS` asks for; -1 is one a core.
+
+    Raises
+    ------
+    InputError
+        If it is no such number.
+    """
+    wanted = os.environ.get("SCENES_WORKERS", str(default))
+    if wanted != "-1" and (not wanted.isdecimal() or int(wanted) == 0):
+        raise InputError(f"SCENES_WORKERS: {wanted!r} is not a number of workers, such as 4, or -1 for one a core")
+    return int(wanted)
+
+
+def _on_this_machine(shards: list[tuple], few: int | None) -> Iterator[tuple]:
     backend = os.environ.get("SCENES_BACKEND", "loky")
+    if backend not in BACKENDS:
+        raise InputError(f"SCENES_BACKEND: {backend!r} is not one of {', '.join(BACKENDS)}")
     return joblib.Parallel(
-        n_jobs=int(os.environ.get("SCENES_WORKERS", workers)),
+        n_jobs=workers(few or max(1, min(joblib.cpu_count(), len(shards) // SHARDS_A_WORKER))),
         backend=backend,
         batch_size=1,
         return_as="generator_unordered",

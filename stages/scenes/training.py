@@ -81,7 +81,7 @@ def train(
     network : Model
         From inputs to probabilities; every trainable variable is trained.
     load : callable
-        From clips and seconds, int `[n]` each, to inputs `[n, ...]`.
+        From clips and seconds, int `[n]` each, to inputs `[n, ...]`, an array or a tuple of them.
     split, classes : DataFrame
         As read by `scenes.stage.dataset`; clips without `modality` (`audio`, `video` or both) are left out.
     inputs : list of Path
@@ -167,9 +167,11 @@ class Trainer(keras.Model):
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
             jit_compile=keras.backend.backend() == "jax",
         )
-        # TensorFlow traces a step twice when the first trace creates variables: half the minutes NASNetLarge takes.
+        # What is unbuilt, Keras builds by running the network without numbers: seconds for nothing. And TensorFlow
+        # traces a step twice when the first trace creates variables: half the minutes NASNetLarge takes.
         optimizer.build(self.trainable_variables)
         anything = keras.ops.ones((1, network.output_shape[-1]))
+        self.compute_loss(None, anything, anything)
         self.compute_metrics(None, anything, anything)
         self.reset_metrics()
 

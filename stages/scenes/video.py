@@ -3,6 +3,8 @@
 import warnings
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import ENOSPC
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,40 +40,70 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
         If the file is empty, truncated, unreadable, without pictures or without their times.
     """
     times = [Fraction(2 * second + 1, 2) for second in range(SECONDS)]
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path}: has no pictures; take its clip out of the setup file")
-            stream = container.streams.video[0]
-            stream.thread_count = 1  # workers share the cores by clips: with less waiting than by frames
-            start = stream.start_time or 0
-            shown: list[np.ndarray] = []
-            reformatter = VideoReformatter()
-            previous, time = None, Fraction(0)
-            for frame in _decode(container, stream, [start + moment / stream.time_base for moment in times]):
-                if frame.pts is None:
-                    raise InputError(f"{path}: its pictures have no times; convert it, as by ffmpeg -i it new.mp4")
-                time = (frame.pts - start) * stream.time_base
-                while previous is not None and len(shown) < SECONDS and times[len(shown)] < time:
-                    shown.append(square(previous, size, reformatter))
-                previous = frame
-                if len(shown) == SECONDS:
-                    break
-            else:
-                promised = stream.duration * stream.time_base if stream.duration else Fraction(0)
-                check_whole(path, time, promised)
-                # The last frame stays on screen until the stream ends.
-                while previous is not None and len(shown) < SECONDS and times[len(shown)] < max(promised, time):
-                    shown.append(square(previous, size, reformatter))
-                if previous is not None and not shown:
-                    shown.append(square(previous, size, reformatter))
-    except av.FFmpegError as error:
-        raise InputError(f"{path}: empty, truncated or not a video ({error.strerror}); restore it") from error
+    with film(path) as (container, stream):
+        stream.thread_count = 1  # workers share the cores by clips: with less waiting than by frames
+        start = stream.start_time or 0
+        shown: list[np.ndarray] = []
+        reformatter = VideoReformatter()
+        previous, time = None, Fraction(0)
+        for frame in _decode(container, stream, [start + moment / stream.time_base for moment in times]):
+            time = time_of(frame, stream, path)
+            while previous is not None and len(shown) < SECONDS and times[len(shown)] < time:
+                shown.append(square(previous, size, reformatter))
+            previous = frame
+            if len(shown) == SECONDS:
+                break
+        else:
+            promised = duration(stream)
+            check_whole(path, time, promised)
+            # The last frame stays on screen until the stream ends.
+            while previous is not None and len(shown) < SECONDS and times[len(shown)] < max(promised, time):
+                shown.append(square(previous, size, reformatter))
+            if previous is not None and not shown:
+                shown.append(square(previous, size, reformatter))
     if not shown:
         raise InputError(f"{path}: holds no frame; restore it, or take its clip out of the setup file")
     if len(shown) < SECONDS:
         warnings.warn(f"pictures shorter than {SECONDS} s, repeated to fill them", MediaWarning, stacklevel=2)
     return np.stack([shown[second % len(shown)] for second in range(SECONDS)])
+
+
+@contextmanager
+def film(path: Path | str) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a film: the file and its first stream of pictures.
+
+    Raises
+    ------
+    InputError
+        If the file is empty, truncated, unreadable or without pictures, at once or while it is read.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InputError(f"{path}: has no pictures; leave its clip out")
+            yield container, container.streams.video[0]
+    except av.FFmpegError as error:
+        if error.errno == ENOSPC:  # of what is written meanwhile
+            raise
+        raise InputError(f"{path}: empty, truncated or not a video ({error.strerror}); restore it") from error
+
+
+def time_of(frame: av.VideoFrame, stream: av.VideoStream, path: Path | str) -> Fraction:
+    """When a frame comes on screen, in seconds from the start of its stream.
+
+    Raises
+    ------
+    InputError
+        If the film does not say.
+    """
+    if frame.pts is None:
+        raise InputError(f"{path}: its pictures have no times; convert it, as by ffmpeg -i it new.mp4")
+    return (frame.pts - (stream.start_time or 0)) * stream.time_base
+
+
+def duration(stream: av.VideoStream) -> Fraction:
+    """The duration that a film's header promises, in seconds (0: nothing)."""
+    return stream.duration * stream.time_base if stream.duration else Fraction(0)
 
 
 def _decode(container: av.container.InputContainer, stream: av.VideoStream, stamps: list) -> Iterator[av.VideoFrame]:

@@ -12,6 +12,7 @@ from scenes.stage.errors import InputError
 
 applications = keras.applications
 VGG19_SIZE = 224
+SCENE = "scene"  # the last layer of a classifier, on top of the features
 
 MODULES: dict[str, ModuleType] = {
     "Xception": applications.xception,
@@ -125,7 +126,7 @@ def classifier(name: str, size: int, pretrained: bool, classes: int, weights: st
         From preprocessed pictures `[batch, size, size, 3]` to probabilities `[batch, classes]`.
     """
     network = extractor(name, size, pretrained, weights)
-    head = keras.layers.Dense(classes, activation="softmax", name="scene", dtype=keras.config.floatx())
+    head = keras.layers.Dense(classes, activation="softmax", name=SCENE, dtype=keras.config.floatx())
     return keras.Model(network.input, head(network.output), name=name)
 
 

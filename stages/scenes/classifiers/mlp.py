@@ -26,9 +26,13 @@ def mlp(inputs: int, classes: int, widths: list[int], dropout: float) -> keras.M
     Model
         From embeddings `[batch, inputs]` to probabilities `[batch, classes]`.
     """
-    embedding = x = keras.Input((inputs,))
+    embedding = keras.Input((inputs,))
+    return keras.Model(embedding, head(embedding, classes, widths, dropout), name="mlp")
+
+
+def head(x, classes: int, widths: list[int], dropout: float):
+    """The layers of `mlp` on a tensor `[batch, inputs]`, to probabilities `[batch, classes]`."""
     for width in widths:
         x = layers.Dense(width, activation="relu")(x)
         x = layers.Dropout(dropout)(x)
-    x = layers.Dense(classes, activation="softmax", dtype=keras.config.floatx())(x)
-    return keras.Model(embedding, x, name="mlp")
+    return layers.Dense(classes, activation="softmax", dtype=keras.config.floatx())(x)

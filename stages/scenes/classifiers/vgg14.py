@@ -8,6 +8,7 @@ layers = keras.layers
 CONVOLUTIONS = (2, 2, 4, 4)
 WIDTHS = [64, 128, 256, 512]
 DROPOUT = [0.25, 0.3, 0.35, 0.35]
+FEATURES = "features"  # the layer whose output they are, global average pooling
 
 
 def vgg14(
@@ -62,7 +63,7 @@ def vgg14(
             if convolution == count - 1 and group < len(CONVOLUTIONS) - 1:
                 x = layers.AveragePooling2D(2)(x)
             x = layers.Dropout(rate)(x)
-    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.GlobalAveragePooling2D(name=FEATURES)(x)
     x = layers.Dense(dense, activation="relu")(x)
     x = layers.Dropout(dense_dropout)(x)
     x = layers.Dense(classes, activation="softmax", dtype=keras.config.floatx())(x)

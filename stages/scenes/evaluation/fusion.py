@@ -15,12 +15,25 @@ def mean(members: np.ndarray) -> np.ndarray:
 
 
 def prod(members: np.ndarray) -> np.ndarray:
-    """PROD fusion (Eq. 5), in the log domain so that many members do not underflow."""
-    smallest = np.finfo(np.float64).tiny
-    logarithms = np.log(np.maximum(members.astype(np.float64), smallest))
-    total = np.where(np.isnan(members), 0, logarithms).sum(axis=0)
+    """PROD fusion (Eq. 5): log-linear pooling in which every member weighs 1."""
+    return log_linear(members, np.ones(len(members)))
+
+
+def log_linear(members: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Log-linear pooling: the product of the members' probabilities, each to the power of its weight, `[M]`.
+
+    In the log domain, so that many members do not underflow.
+    """
+    weighted = weights.reshape(-1, *[1] * (members.ndim - 1)) * logarithms(members)
+    total = weighted.sum(axis=0)
     fused = _normalise(np.exp(total - total.max(axis=-1, keepdims=True)))
     return np.where(np.isnan(members).all(axis=0), np.nan, fused)
+
+
+def logarithms(members: np.ndarray) -> np.ndarray:
+    """Log probabilities, float64, finite also for a probability of 0; 0 where a member has no prediction."""
+    smallest = np.finfo(np.float64).tiny
+    return np.where(np.isnan(members), 0, np.log(np.maximum(members.astype(np.float64), smallest)))
 
 
 def maximum(members: np.ndarray) -> np.ndarray:
@@ -29,6 +42,7 @@ def maximum(members: np.ndarray) -> np.ndarray:
 
 
 RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"mean": mean, "prod": prod, "max": maximum}
+LEARNED = ("log_linear", "stacked")  # the rules of scenes.evaluation.learned_fusion, fitted on the validation fold
 
 
 def _normalise(scores: np.ndarray) -> np.ndarray:

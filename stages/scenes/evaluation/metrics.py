@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 BINS = 15
+SMALLEST = 1e-15  # probability that counts in a log loss
 
 
 def clip_probabilities(seconds: np.ndarray) -> np.ndarray:
@@ -31,7 +32,7 @@ def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     Rows of `probabilities`, `[units, classes]`, are renormalised, then clipped to [1e-15, 1].
     """
     normalised = _normalised(probabilities)
-    return -np.log(np.clip(normalised[np.arange(len(labels)), labels], 1e-15, 1))
+    return -np.log(np.clip(normalised[np.arange(len(labels)), labels], SMALLEST, 1))
 
 
 def macro_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:

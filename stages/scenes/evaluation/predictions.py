@@ -1,4 +1,4 @@
-"""Reading the predictions of classifiers and ensembles."""
+"""Reading the predictions of classifiers and ensembles, and naming their classifiers."""
 
 from pathlib import Path
 
@@ -55,6 +55,21 @@ def read_disturbed(path: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
         If the file holds anything else.
     """
     return _read(path, shape, "predict-robustness")
+
+
+def rows_of(fold: str, split: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:
+    """Which rows of a prediction file are clips of `fold` whose class is known, bool `[clips not in train]`."""
+    clips = split[split["fold"] != "train"]
+    return ((clips["fold"] == fold) & clips["scene"].isin(classes["class"])).to_numpy()
+
+
+def with_families(members: list[str]) -> list[str]:
+    """Name each member with its family: that of the member before it where it names none."""
+    names, family = [], ""
+    for member in members:
+        family = member.rpartition("/")[0] or family
+        names.append(f"{family}/{member.rpartition('/')[2]}")
+    return names
 
 
 def _read(path: Path, wanted: tuple[int, ...], stage: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from scenes.evaluation.uncertainty import location_interval
 from scenes.stage.dataset import SECONDS
 
 CLEAN = "clean"
-COLUMNS = ["condition", "ensemble", "clips", "accuracy", "low", "high", "log_loss",
+SCORES = ["condition", "ensemble", "clips", "accuracy", "low", "high", "log_loss",
            "difference", "difference_low", "difference_high"]  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def scored(
             loss = macro_log_loss(labels[known], fused[known])
             figures = (*_mean(hits, places), loss, *_mean(hits - unchanged, places))
             rows.append((condition, ensemble, int(known.sum()), *figures))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=SCORES)
 
 
 def _mean(values: np.ndarray, places: np.ndarray) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from scenes.evaluation.metrics import clip_probabilities, right, scores
+from scenes.evaluation.predictions import rows_of
 from scenes.evaluation.uncertainty import location_interval
 from scenes.stage.dataset import labels, place
 from scenes.stage.outputs import write_csv, write_json
@@ -35,8 +36,7 @@ def evaluate(
     of_clips : ndarray, optional
         `[clips not in train, classes]`, where a clip's probabilities are not the mean over its seconds.
     """
-    clips = split[split["fold"] != "train"]
-    chosen = ((clips["fold"] == "evaluate") & clips["scene"].isin(classes["class"])).to_numpy()
+    clips, chosen = split[split["fold"] != "train"], rows_of("evaluate", split, classes)
     if of_clips is None:
         of_clips = clip_probabilities(probabilities) if probabilities.ndim == 3 else probabilities
     clips, probabilities, of_clips = clips[chosen], probabilities[chosen], of_clips[chosen]

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import ModuleType
 
 BACKENDS = ("tensorflow", "torch", "jax")
 
@@ -18,6 +19,12 @@ sys.modules.update(dict.fromkeys(_UNUSED))
 # It also asks TensorFlow for what it may have as input: seconds for nothing, unless TensorFlow runs the networks.
 if _backend != "tensorflow":
     sys.modules.setdefault("tensorflow", None)
+# And it tells torch's compiler, which nothing here uses, to leave two functions alone: two seconds to load it for that.
+if _backend == "torch" and "torch._dynamo" not in sys.modules:
+    _compiler = ModuleType("torch._dynamo")
+    _compiler.disable = lambda: lambda function: function
+    sys.modules["torch._dynamo"] = _compiler
+    _UNUSED.add("torch._dynamo")
 
 import keras  # noqa: E402
 

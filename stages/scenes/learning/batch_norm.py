@@ -19,7 +19,7 @@ def reestimate(network: keras.Model, batches: Sequence) -> None:
     network : Model
         Whose moving averages to replace.
     batches : sequence
-        Tuples that begin with network inputs `[batch, ...]`.
+        Tuples that begin with network inputs `[batch, ...]`, an array or a tuple of them.
     """
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     dropouts = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from scenes.learning.backend import keras
-from scenes.learning.mixup import mixup
+from scenes.learning.mixup import Samples, mixup
 from scenes.stage.dataset import SECONDS
 
-Load = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Load = Callable[[np.ndarray, np.ndarray], Samples]
 
 
 class Batches(keras.utils.PyDataset):
@@ -19,7 +19,7 @@ class Batches(keras.utils.PyDataset):
     Parameters
     ----------
     load : callable
-        From clips and seconds, int `[n]` each, to network inputs `[n, ...]`.
+        From clips and seconds, int `[n]` each, to network inputs `[n, ...]`, an array or a tuple of them.
     clips : ndarray of int
         Rows of the array behind `load`.
     targets : ndarray
@@ -38,7 +38,7 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-self.pairs.shape[1] // self.size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[Samples, np.ndarray]:
         clips, seconds = self.pairs[:, index * self.size : (index + 1) * self.size]
         return self.load(clips, seconds), self.targets[clips]
 
@@ -82,6 +82,6 @@ class MixedBatches(ShuffledBatches):
         super().__init__(*arguments)
         self.parts, self.alpha = parts, alpha
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[Samples, np.ndarray]:
         generator = np.random.default_rng((self.seed, self.epoch, index))
         return mixup(*super().__getitem__(index), self.parts, self.alpha, generator)

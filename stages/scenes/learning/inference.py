@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
+from scenes.learning.mixup import Samples
 from scenes.stage.errors import InputError
 
 BATCH = 40
@@ -28,16 +29,23 @@ def load_weights(network: keras.Model, path: Path) -> None:
         raise InputError(f"{path}: truncated, or of other parameters; train it again with these") from error
 
 
-def forward(network: keras.Model, inputs: np.ndarray, batch: int = BATCH) -> np.ndarray:
+def forward(network: keras.Model, inputs: Samples, batch: int = BATCH) -> np.ndarray:
     """Outputs of the network at inference, float32 `[n, ...]`, computed in batches of `batch`.
+
+    Inputs are an array `[n, ...]`, or a tuple of them for a network of several.
 
     The last batch is filled up: another size would be traced again. Traced, not op by op: NASNetLarge at 331 pixels
     would keep every layer's output, 1.3 GB a picture.
     """
     network.jit_compile = keras.backend.backend() == "jax"
-    filled = np.resize(inputs, (-(-len(inputs) // batch) * batch, *inputs.shape[1:]))
-    outputs = [network.predict_on_batch(filled[start : start + batch]) for start in range(0, len(filled), batch)]
-    return np.concatenate(outputs)[: len(inputs)].astype(np.float32)
+    count = len(keras.tree.flatten(inputs)[0])
+    every = keras.tree.map_structure
+    filled = every(lambda array: np.resize(array, (-(-count // batch) * batch, *array.shape[1:])), inputs)
+    outputs = [
+        network.predict_on_batch(every(lambda array, start=start: array[start : start + batch], filled))
+        for start in range(0, count, batch)
+    ]
+    return np.concatenate(outputs)[:count].astype(np.float32)
 
 
 def predict(network: keras.Model, batches: Batches, name: str) -> np.ndarray:

@@ -2,14 +2,18 @@
 
 import numpy as np
 
+from scenes.learning.backend import keras
 from scenes.stage.errors import InputError
 
 PARTS = ("beta", "original", "uniform")
 
 
+Samples = np.ndarray | tuple[np.ndarray, ...]
+
+
 def mixup(
-    samples: np.ndarray, labels: np.ndarray, parts: list[str], alpha: float, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    samples: Samples, labels: np.ndarray, parts: list[str], alpha: float, generator: np.random.Generator
+) -> tuple[Samples, np.ndarray]:
     """Mix the first half of a batch with its second half.
 
     Each pair of samples gives two mixtures for every part: `beta` draws lambda from Beta(alpha, alpha), `uniform` from
@@ -18,8 +22,8 @@ def mixup(
 
     Parameters
     ----------
-    samples : ndarray
-        float `[batch, ...]`.
+    samples : ndarray or tuple of ndarray
+        float `[batch, ...]`; of several modalities, a tuple with one array of each, which are mixed alike.
     labels : ndarray
         `[batch, classes]`, rows summing to 1.
     parts : list of str
@@ -31,10 +35,10 @@ def mixup(
 
     Returns
     -------
-    tuple of ndarray
+    tuple
         Samples and labels, `[2 * len(parts) * (batch // 2), ...]` each, of the types given.
     """
-    half = len(samples) // 2
+    half = len(labels) // 2
     lambdas = []
     for part in parts:
         drawn = {
@@ -49,7 +53,7 @@ def mixup(
         weight = np.stack(lambdas).astype(values.dtype).reshape(-1, half, *[1] * (values.ndim - 1))
         return (weight * first + (1 - weight) * second).reshape(-1, *values.shape[1:])
 
-    return mix(samples), mix(labels)
+    return keras.tree.map_structure(mix, samples), mix(labels)
 
 
 def check(parts: list[str]) -> None:

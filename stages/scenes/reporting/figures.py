@@ -156,6 +156,47 @@ def early_detection(curves: pd.DataFrame, bands: dict[str, np.ndarray]) -> Figur
     return figure
 
 
+def early_exit(curves: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
+    """Accuracy against the mean seconds used, a panel an ensemble, with the thresholds chosen.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        `ensemble, threshold, accuracy, seconds`; the last of an ensemble is that of the full clip.
+    chosen : DataFrame
+        `ensemble, loss, accuracy, seconds`.
+    """
+    ensembles = list(dict.fromkeys(curves["ensemble"]))
+    rows = max(1, -(-len(ensembles) // 4))
+    figure = Figure(figsize=(10, 2.6 * rows + 0.4), layout="constrained")
+    panels = figure.subplots(rows, 4, squeeze=False, sharex=True, sharey=True)
+    for axes in panels.flat[len(ensembles) :]:
+        axes.set_visible(False)
+    for axes, ensemble in zip(panels.flat, ensembles, strict=False):
+        here = curves[curves["ensemble"] == ensemble]
+        axes.axhline(here["accuracy"].iloc[-1], color=BLACK, linestyle="--", linewidth=1, label="full clip")
+        axes.plot(here["seconds"], here["accuracy"], color=BLUE, linewidth=1.4, label="by threshold")
+        marks = chosen[chosen["ensemble"] == ensemble]
+        for number, row in enumerate(marks.itertuples()):
+            # Later marks are drawn over earlier ones, whose larger open marks stay in sight.
+            axes.plot(row.seconds, row.accuracy, MARKS[number % len(MARKS)], markersize=11 - 2.5 * number, linestyle="",
+                      color=COLOURS[1:][number % 6], markerfacecolor="none", markeredgewidth=1.5,
+                      label=f"may lose {row.loss:g} points")  # fmt: skip
+        axes.set_title(ensemble, loc="left", fontsize=9)
+        axes.set_xlim(0.5, 10.5)
+        axes.set_xticks(range(1, 11))
+        axes.grid(color="#DDDDDD", linewidth=0.6)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    if ensembles:
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=5)
+    else:
+        panels[0, 0].set_visible(True)
+        not_run(panels[0, 0])
+    figure.supxlabel("mean seconds used", fontsize=9)
+    figure.supylabel("accuracy", fontsize=9)
+    return figure
+
+
 def training_curves(families: dict[str, dict[str, pd.DataFrame]]) -> Figure:
     """Accuracy after each epoch: of the training batches, and of the validation fold where there is one.
 

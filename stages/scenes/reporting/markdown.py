@@ -28,12 +28,20 @@ def nats(value: float, low: float = np.nan, high: float = np.nan) -> str:
     return f"{value:.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
 
 
+def paired(difference: float, low: float, high: float, only_first: int, only_second: int, p_value: float) -> list[str]:
+    """A paired comparison in three cells: difference and interval, clips that only the one got right, McNemar's p."""
+    p_cell = f"{p_value:.3f}" if p_value >= 0.001 else "< 0.001"
+    return [percent(difference, low, high, "+"), f"{only_first} : {only_second}", p_cell]
+
+
 def name(framework: str) -> str:
-    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`."""
+    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`, joint `Xception`."""
     family, _, member = framework.partition("/")
     if family == "fuse":
         ensemble, _, rule = member.rpartition("-")
-        return f"`{ensemble}` {rule.upper()}"
+        return f"`{ensemble}` {rule.upper().replace('_', '-')}"
     if family == "dcase_baseline":
         return f"baseline `{member}`"
+    if family == "audio_visual":
+        return f"joint `{member}`"
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")

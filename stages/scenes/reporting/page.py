@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from scenes.evaluation.metrics import macro_log_loss
-from scenes.reporting import tables
+from scenes.reporting import beyond, tables
 from scenes.reporting.claims import judged
-from scenes.reporting.markdown import NOT_RUN, name, nats, percent, table
+from scenes.reporting.markdown import NOT_RUN, name, nats, paired, percent, table
 from scenes.reporting.published import ALL_MODELS_META_ACCURACY, AUDIO_VISUAL, BASELINE, LATER, TABLE_VI, TABLE_VII
 from scenes.reporting.results import NotRunError, Results
 from scenes.stage.dataset import SECONDS
@@ -40,7 +40,9 @@ def page(
     ----------
     results : Results
     details : dict
-        The tables by_location, calibration, ensembles, baseline and missed of `scenes.reporting.tables`.
+        The tables by_location, calibration, ensembles, baseline, joint and missed of `scenes.reporting.tables`;
+        against_prod of `scenes.reporting.beyond`, and what it reads: calibrate, weights, early_exit_chosen,
+        early_exit_classes.
     detection : DataFrame
         metrics/early_detect.csv.
     seeds : DataFrame
@@ -115,6 +117,14 @@ Later systems on the same fold, as their authors report:
 
 {tables.beside_paper(results, rest, ours, mark, seeds) if rest else "None."}
 
+## One network for sound and pictures
+
+VGG14 on MEL and an image network joined by the MLP and trained end to end, beside the two trained alone and the PROD of
+these two: on the clips that both scored, with the paired interval, the clips that only the one got right, and McNemar's
+exact test. It is *ahead* or *behind* where the interval leaves out 0 and p is below 0.05.
+
+{_joint_table(details["joint"], mark)}
+
 ## The DCASE baseline
 
 The paper measures itself against the baseline of DCASE 2021 Task 1B: OpenL3's embeddings of sound, of pictures, of both
@@ -132,7 +142,8 @@ that only the one got right, and McNemar's exact test.
 
 DCASE 2021 Task 1B scores each second without sight of its neighbours and ranks by the log loss. A patch of a
 spectrogram hears 1.858 s, so the spectrogram networks also have a strict row: the second's own samples, zero-padded.
-All other classifiers are strict as they are. An ensemble's row is the PROD fusion of its members' strict seconds.
+The joint network, which hears patches too, has none, nor has an ensemble that holds it. All other classifiers are
+strict as they are. An ensemble's row is the PROD fusion of its members' strict seconds.
 
 {tables.one_second(results, ours, mark)}
 
@@ -142,6 +153,8 @@ Each fusion against the best of its members: the difference in points with its p
 one got right, and McNemar's exact test, which takes clips for independent and so errs towards finding a difference.
 
 {_fusion_table(details["ensembles"])}
+
+{beyond.learned_fusion(details["against_prod"], details["weights"])}
 
 ## Which scenes are hard
 
@@ -159,6 +172,8 @@ Every framework's accuracy and log loss by class, of clips and of single seconds
 
 {figure("early_detect", "Accuracy after 1 to 10 seconds, with 95 % intervals of the audio-visual ensembles")}
 
+{beyond.early_exit(details["early_exit_chosen"], details["early_exit_classes"], figure)}
+
 {robustness}
 
 ## Is a probability to be believed?
@@ -169,6 +184,8 @@ The expected calibration error is the mean gap between confidence and accuracy o
 to 2. Of every framework: [calibration.csv](calibration.csv).
 
 {_calibration_table(results, details["calibration"])}
+
+{beyond.temperatures(details["calibrate"])}
 
 ## Elsewhere: cities and locations
 
@@ -202,23 +219,30 @@ def _meta_accuracy(results: Results) -> str:
 
 def _fusion_table(against: pd.DataFrame) -> str:
     rows = [
-        [f"`{row.ensemble}` {row.rule.upper()}", name(row.best_member),
-         *_paired_cells(row, row.only_ensemble, row.only_member)]
+        [name(f"fuse/{row.ensemble}-{row.rule}"), name(row.best_member), *paired(*row[-6:])]
         for row in against.itertuples()
     ]  # fmt: skip
     return table(["ensemble", "best member", "difference", "only ensemble : only member", "McNemar's p"], rows)
 
 
 def _baseline_table(against: pd.DataFrame) -> str:
-    rows = [[name(row.framework), name(row.baseline), *_paired_cells(row, row.only_framework, row.only_baseline)]
+    rows = [[name(row.framework), name(row.baseline), *paired(*row[-6:])]
             for row in against.itertuples()]  # fmt: skip
     header = ["framework", "against", "difference", "only framework : only baseline", "McNemar's p"]
     return table(header, rows) if rows else "Not run."
 
 
-def _paired_cells(row, only_first: int, only_second: int) -> list[str]:
-    difference = percent(row.difference, row.low, row.high, "+")
-    return [difference, f"{only_first} : {only_second}", f"{row.p_value:.3f}" if row.p_value >= 0.001 else "< 0.001"]
+def _joint_table(against: pd.DataFrame, mark: Callable[[str], str]) -> str:
+    rows = [
+        [name(row.joint) + mark(row.joint), "PROD of the two" if row.other == "prod" else name(row.other),
+         f"{percent(row.joint_accuracy)} : {percent(row.other_accuracy)}",
+         f"{nats(row.joint_log_loss)} : {nats(row.other_log_loss)}",
+         *paired(*row[-6:]), beyond.verdict(row.low, row.high, row.p_value)]
+        for row in against.itertuples()
+    ]  # fmt: skip
+    header = ["network", "against", "accuracy", "log loss", "difference", "only joint : only other", "McNemar's p",
+              "the joint network is"]  # fmt: skip
+    return table(header, rows) if rows else "Not run."
 
 
 def _calibration_table(results: Results, errors: pd.DataFrame) -> str:

@@ -14,15 +14,17 @@ import numpy as np
 import pandas as pd
 
 from scenes.evaluation import baseline_scores
-from scenes.evaluation.fusion import RULES, prod
+from scenes.evaluation.fusion import LEARNED, RULES, prod
 from scenes.evaluation.metrics import clip_probabilities, right
-from scenes.evaluation.predictions import read_frames, read_fused, read_predictions
+from scenes.evaluation.predictions import read_frames, read_fused, read_predictions, rows_of, with_families
 from scenes.evaluation.uncertainty import location_interval
 from scenes.reporting.published import BASELINE
 from scenes.stage.dataset import SECONDS, labels, place, read_classes, read_split
 from scenes.stage.errors import InputError
 
 STRICT = ".strict"
+JOINT = "audio_visual/"
+PATCHES = ("audio_spectrogram/", JOINT)  # whose seconds are patches, which hear more than a second
 
 
 class NotRunError(Exception):
@@ -81,7 +83,13 @@ class Results:
     @property
     def classifiers(self) -> list[str]:
         """The paper's single classifiers that were run, without the strict ones."""
-        return [name for name in self.seconds if not name.endswith(STRICT) and name not in BASELINE]
+        others = [*BASELINE, *self.joint]
+        return [name for name in self.seconds if not name.endswith(STRICT) and name not in others]
+
+    @property
+    def joint(self) -> list[str]:
+        """The networks of both modalities that were run."""
+        return [name for name in self.seconds if name.startswith(JOINT)]
 
     def of(self, name: str) -> np.ndarray:
         """The column of `right` of a framework.
@@ -145,7 +153,7 @@ class Results:
         return max(names, key=lambda name: np.nanmean(self.of(name)))
 
     def members_seconds(self, ensemble: str, strict: bool = False) -> np.ndarray:
-        """Probabilities of the members' seconds, `[members, clips, 10, classes]`; strict ones of the spectrograms.
+        """Probabilities of the members' seconds, `[members, clips, 10, classes]`; strict ones where they hear patches.
 
         Raises
         ------
@@ -156,7 +164,7 @@ class Results:
             raise NotRunError(ensemble)
         members = self.ensembles[ensemble]
         if strict:
-            members = [name + STRICT if name.startswith("audio_spectrogram/") else name for name in members]
+            members = [name + STRICT if name.startswith(PATCHES) else name for name in members]
         return np.stack([self.seconds_of(name) for name in members])
 
     def early_interval(self, ensemble: str, heard: int) -> tuple[float, float]:
@@ -191,7 +199,7 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
     """
     clips, table = read_split(split), read_classes(classes)
     outside_train = clips[clips["fold"] != "train"]
-    chosen = ((outside_train["fold"] == "evaluate") & outside_train["scene"].isin(table["class"])).to_numpy()
+    chosen = rows_of("evaluate", clips, table)
     if not chosen.any():
         raise InputError(f"{split}: has no evaluate clip with a class of {classes}: there is nothing to report")
     paths = [Path(framework) for framework in frameworks if "=" not in framework]
@@ -205,7 +213,7 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
     fused_files = {
         f"fuse/{ensemble}-{rule}": Path(fused.format(ensemble=ensemble, rule=rule))
         for ensemble in ensembles
-        for rule in RULES
+        for rule in (*RULES, *LEARNED)
     }
     frames = {
         name: (read_frames if name in BASELINE else read_predictions)(path, clips, table)[chosen]
@@ -223,12 +231,3 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
         raise InputError(f"{paths[0] if paths else 'report'}: no classifier has predictions; run a predict stage first")
     missing = [path for name, path in {**files, **fused_files}.items() if name not in {**seconds, **fusions}]
     return Results(outside_train[chosen].reset_index(drop=True), table, seconds, baseline, fusions, ensembles), missing
-
-
-def with_families(members: list[str]) -> list[str]:
-    """Name each member with its family: that of the member before it where it names none."""
-    names, family = [], ""
-    for member in members:
-        family = member.rpartition("/")[0] or family
-        names.append(f"{family}/{member.rpartition('/')[2]}")
-    return names

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from scenes.evaluation.fusion import prod
-from scenes.evaluation.metrics import brier, by_class, calibration_error, log_losses, right
+from scenes.evaluation.metrics import brier, by_class, calibration_error, log_losses, macro_log_loss, right
 from scenes.evaluation.uncertainty import location_interval, mcnemar
 from scenes.reporting.markdown import NOT_RUN, name, nats, percent, table
 from scenes.reporting.published import BASELINE, Published
-from scenes.reporting.results import STRICT, NotRunError, Results
+from scenes.reporting.results import PATCHES, STRICT, NotRunError, Results
 
 # An ensemble's fusion where one stands for it, as in the paper.
 MAIN = ["fuse/audio_best-prod", "fuse/visual_images-prod", "fuse/mel_inception-prod", "fuse/all_models-prod"]
@@ -75,7 +75,7 @@ def one_second(results: Results, ours: str, mark: Callable[[str], str]) -> str:
     for framework, seconds in results.seconds.items():
         if framework not in BASELINE:
             accuracy, loss = _second_cells(results, seconds)
-            hears = " (hears 1.858 s)" if framework.startswith("audio_spectrogram/") and STRICT not in framework else ""
+            hears = " (hears 1.858 s)" if framework.startswith(PATCHES) and STRICT not in framework else ""
             title = f"{framework.split('/')[0]} {name(framework)}{hears}"
             rows.append([title, "", "", accuracy + mark(framework.removesuffix(STRICT)), loss, ""])
     for ensemble in results.ensembles:
@@ -106,7 +106,7 @@ def against_best_member(results: Results) -> pd.DataFrame:
         if not members:
             continue
         best = results.best(members)
-        rows.append((ensemble, rule, best, *_paired(results, framework, best)))
+        rows.append((ensemble, rule, best, *paired(results, results.of(framework), results.of(best))))
     columns = ["ensemble", "rule", "best_member", "clips", "difference", "low", "high",
                "only_ensemble", "only_member", "p_value"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
@@ -121,13 +121,39 @@ def against_baseline(results: Results) -> pd.DataFrame:
         `framework, baseline`, and from `clips` on as `against_best_member`, with `only_framework, only_baseline`.
     """
     rows = [
-        (framework, system, *_paired(results, framework, system))
+        (framework, system, *paired(results, results.of(framework), results.of(system)))
         for framework, systems in RIVALS.items()
         for system in systems
         if {framework, system} <= set(results.right)
     ]
     columns = ["framework", "baseline", "clips", "difference", "low", "high",
                "only_framework", "only_baseline", "p_value"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def against_single(results: Results) -> pd.DataFrame:
+    """Each network of both modalities against its two networks of one, and against their PROD, on the same clips.
+
+    Returns
+    -------
+    DataFrame
+        `joint, other`, the latter a framework or `prod`; `joint_accuracy, other_accuracy`, `joint_log_loss,
+        other_log_loss`; and from `clips` on as `against_best_member`, with `only_joint, only_other`.
+    """
+    rows = []
+    for joint in results.joint:
+        single = ["audio_spectrogram/mel", f"visual_image/{joint.split('/')[1]}"]
+        others = {name: results.probabilities[name] for name in single if name in results.probabilities}
+        if len(others) == len(single):
+            others["prod"] = prod(np.stack(list(others.values())))
+        for other, probabilities in others.items():
+            hits = [right(results.labels, clips) for clips in (results.probabilities[joint], probabilities)]
+            both = ~np.isnan(hits[0] - hits[1])
+            losses = [macro_log_loss(results.labels[both], clips[both])
+                      for clips in (results.probabilities[joint], probabilities)]  # fmt: skip
+            rows.append((joint, other, *(hit[both].mean() for hit in hits), *losses, *paired(results, *hits)))
+    columns = ["joint", "other", "joint_accuracy", "other_accuracy", "joint_log_loss", "other_log_loss",
+               "clips", "difference", "low", "high", "only_joint", "only_other", "p_value"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -235,10 +261,9 @@ def missed(results: Results) -> pd.DataFrame:
                         classifiers=votes.max(axis=0))  # fmt: skip
 
 
-def _paired(results: Results, first: str, second: str) -> tuple:
+def paired(results: Results, hits: np.ndarray, other: np.ndarray) -> tuple:
     """How many clips both scored; the difference of the accuracies and its interval; McNemar's test."""
-    hits, other = results.of(first), results.of(second)
-    return int((~np.isnan(hits - other)).sum()), *results.difference(first, second), *mcnemar(hits, other)
+    return int((~np.isnan(hits - other)).sum()), *results.mean(hits - other), *mcnemar(hits, other)
 
 
 def _second_cells(results: Results, seconds: np.ndarray) -> tuple[str, str]:
