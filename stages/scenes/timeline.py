@@ -118,4 +118,5 @@ def follow(
                 return
         said = np.concatenate([said, new], axis=1) if new.size else said
     if not said.shape[1]:
-        raise InputError(f"{name}: holds nothing to see or hear")
+        wanted = "; ".join(f"{member.name} needs {' and '.join(member.media)}" for member in members)
+        raise InputError(f"{name}: holds nothing to go by: {wanted}")
