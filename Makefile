@@ -12,24 +12,30 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: all quick test app test-app lint predict benchmark dag clean
 
-# Classifiers are made side by side, JOBS at a time and the largest first, each from its features to its predictions, and
-# each on its share of the cores: on a processor, much of a small training is one thread's work. JOBS=1 on one GPU.
+# Lines of stages are run side by side, JOBS lines at a time, each on its share of the cores: on a processor, much of a
+# small training is one thread's work. JOBS=1 on one GPU.
 JOBS ?= 2
 THREADS = $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + $(JOBS) - 1) / $(JOBS) )))
 side-by-side = OMP_NUM_THREADS=$(THREADS) xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
-classifiers = dvc stage list --name-only | grep -E '^predict-((audio|visual)-(spec|em|im)|dcase-baseline@(audio|visual))' | tac | \
+stages = dvc stage list --name-only | grep -E
+# A line a classifier, from its features to its predictions, the largest first.
+classifiers = $(stages) '^predict-((audio|visual)-(spectrogram|embedding|image)|dcase-baseline@(audio|visual))' | tac | \
 	sed -E 's/predict-(.*)/train-\1 &/; s/train-(audio|visual)-embedding@(\w+)/embed-\1@\2 &/; \
 	s/train-dcase-baseline@(\w+)/embed-openl3@\1 &/; \
 	s/.*-spectrogram@(\w+)/spectrogram@\1 spectrogram-strict@\1 & predict-strict@\1/'
-ensembles = dvc stage list --name-only | grep -E '^(predict-dcase-baseline@(early|official)|fuse|early|calibrate)' | \
-	sed -E 's/predict-(.*)/train-\1 &/' | paste -d ' ' - - -
+# What needs only the split and the frames.
+disturbed = $(stages) '^robustness' | paste -d ' ' - - -
+# What needs several classifiers.
+joined = $(stages) '^predict-(audio-visual|dcase-baseline@(early|official))' | sed -E 's/predict-(.*)/train-\1 &/; \
+	s/predict-audio-visual.*/& fuse-all_models_joint calibrate early-exit/'; \
+	$(stages) '^predict-robustness|^fuse|^early-detect' | grep -v joint | sort -r | paste -d ' ' - - -
 demo = Unless params.yaml says otherwise: synthetic clips, untrained networks. These figures say nothing of real scenes.
 
 all: .venv/installed
 	@dvc repro --dry 2>/dev/null | grep 'up to date' || { \
 		echo "Running the pipeline (dvc repro), $(JOBS) classifiers at a time; what is up to date is skipped." && \
-		dvc repro frames && $(classifiers) | $(side-by-side) && $(ensembles) | $(side-by-side) && \
-		dvc repro && dvc metrics show metrics/*/*.json && \
+		dvc repro frames && { $(classifiers); $(disturbed); } | $(side-by-side) && \
+		{ $(joined); } | $(side-by-side) && dvc repro && dvc metrics show metrics/*/*.json && \
 		echo "$(demo)"; }
 
 # mel and InceptionV3, which the paper finds to come close to all six of its ensemble of all models.

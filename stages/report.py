@@ -81,7 +81,6 @@ def main(
     started = dict(_flag(entry) for entry in pretrained)
     detection = read_table(early_detect, ["framework", "seconds", "accuracy", "log_loss"], text=False)
     over_seeds = read_table(seeds, ["framework", "seed", "accuracy"], text=False)
-
     temperatures = _of_a_stage(calibrate, COLUMNS)
     exits = _of_a_stage(early_exit, CURVE), _of_a_stage(early_exit_chosen, CHOSEN)
     under_conditions = _of_a_stage(disturbed, SCORES)
