@@ -33,7 +33,7 @@ demo = Unless params.yaml says otherwise: synthetic clips, untrained networks. T
 
 all: .venv/installed
 	@dvc repro --dry 2>/dev/null | grep 'up to date' || { \
-		echo "Running the pipeline (dvc repro), $(JOBS) classifiers at a time; what is up to date is skipped." && \
+		echo "Running the pipeline (dvc repro), $(JOBS) lines of stages at a time; what is up to date is skipped." && \
 		dvc repro frames && { $(classifiers); $(disturbed); } | $(side-by-side) && \
 		{ $(joined); } | $(side-by-side) && dvc repro && dvc metrics show metrics/*/*.json && \
 		echo "$(demo)"; }

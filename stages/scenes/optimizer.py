@@ -1,4 +1,4 @@
-"""Adam on all variables at once."""
+"""Adam and the L2 norm of all variables at once."""
 
 import numpy as np
 
@@ -42,6 +42,13 @@ class FlatAdam(keras.optimizers.Adam):
         for variable, part in zip(variables, ops.split(change, np.cumsum(self.sizes)[:-1].tolist()), strict=True):
             variable.assign_sub(ops.reshape(part, variable.shape))
         self.iterations.assign_add(1)
+
+
+def square_norm(variables: list):
+    """The sum of all squares, in the form that suits the backend: one node of a graph, or no copy of all weights."""
+    if keras.backend.backend() == "tensorflow":
+        return ops.sum(ops.square(flatten(variables)))
+    return sum(ops.sum(ops.square(variable)) for variable in variables)
 
 
 def flatten(tensors: list):

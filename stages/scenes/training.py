@@ -15,7 +15,7 @@ from scenes.learning.batches import Batches, Load, MixedBatches, ShuffledBatches
 from scenes.learning.inference import BATCH, predict
 from scenes.learning.mixup import check
 from scenes.learning.precision import on_gpu
-from scenes.optimizer import adam, flatten
+from scenes.optimizer import adam, square_norm
 from scenes.stage.dataset import SECONDS, labels
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_csv, writing
@@ -119,7 +119,12 @@ def train(
     )  # fmt: skip
     if on_gpu():
         batches.workers = batches.max_queue_size = THREADS
-    validation = Batches(load, validation_clips, targets, BATCH, units) if len(validation_clips) else None
+    validation = None
+    if len(validation_clips):
+        spaced = np.linspace(0, units, recipe.seconds, endpoint=False).astype(int)  # as many of a clip as an epoch has
+        validation = Batches(
+            lambda clips, number: load(clips, spaced[number]), validation_clips, targets, BATCH, recipe.seconds
+        )
     if recipe.epochs * len(batches) < SHORT:
         keep_graphs_as_traced()
     folder = resume_folder(model, inputs)
@@ -177,8 +182,7 @@ class Trainer(keras.Model):
 
     def compute_loss(self, *arguments, **keywords):
         """Eq. 1 of one batch."""
-        norm = keras.ops.sum(keras.ops.square(flatten(self.trainable_variables)))
-        return super().compute_loss(*arguments, **keywords) + self.l2 / 2 * norm
+        return super().compute_loss(*arguments, **keywords) + self.l2 / 2 * square_norm(self.trainable_variables)
 
 
 class Checkpoint(keras.callbacks.Callback):

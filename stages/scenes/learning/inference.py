@@ -34,13 +34,14 @@ def forward(network: keras.Model, inputs: Samples, batch: int = BATCH) -> np.nda
 
     Inputs are an array `[n, ...]`, or a tuple of them for a network of several.
 
-    The last batch is filled up: another size would be traced again. Traced, not op by op: NASNetLarge at 331 pixels
-    would keep every layer's output, 1.3 GB a picture.
+    The last batch is filled up, except under torch: another size would be traced again. Traced, not op by op:
+    NASNetLarge at 331 pixels would keep every layer's output, 1.3 GB a picture.
     """
     network.jit_compile = keras.backend.backend() == "jax"
     count = len(keras.tree.flatten(inputs)[0])
+    whole = count if keras.backend.backend() == "torch" else -(-count // batch) * batch
     every = keras.tree.map_structure
-    filled = every(lambda array: np.resize(array, (-(-count // batch) * batch, *array.shape[1:])), inputs)
+    filled = every(lambda array: np.resize(array, (whole, *array.shape[1:])), inputs)
     outputs = [
         network.predict_on_batch(every(lambda array, start=start: array[start : start + batch], filled))
         for start in range(0, count, batch)
