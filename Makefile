@@ -32,7 +32,7 @@ joined = $(stages) '^predict-(audio-visual|dcase-baseline@(early|official))' | s
 demo = Unless params.yaml says otherwise: synthetic clips, untrained networks. These figures say nothing of real scenes.
 
 all: .venv/installed
-	@dvc repro --dry 2>/dev/null | grep 'up to date' || { \
+	@{ [ -d data/predictions ] && dvc repro --dry 2>/dev/null | grep 'up to date'; } || { \
 		echo "Running the pipeline (dvc repro), $(JOBS) lines of stages at a time; what is up to date is skipped." && \
 		dvc repro frames && { $(classifiers); $(disturbed); } | $(side-by-side) && \
 		{ $(joined); } | $(side-by-side) && dvc repro && dvc metrics show metrics/*/*.json && \
