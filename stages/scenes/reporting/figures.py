@@ -167,12 +167,13 @@ def early_exit(curves: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
         `ensemble, loss, accuracy, seconds`.
     """
     ensembles = list(dict.fromkeys(curves["ensemble"]))
-    rows = max(1, -(-len(ensembles) // 4))
+    columns = 3
+    rows = max(1, -(-len(ensembles) // columns))
     figure = Figure(figsize=(10, 2.6 * rows + 0.4), layout="constrained")
-    panels = figure.subplots(rows, 4, squeeze=False, sharex=True, sharey=True)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axes in panels.flat[len(ensembles) :]:
         axes.set_visible(False)
-    for axes, ensemble in zip(panels.flat, ensembles, strict=False):
+    for panel, (axes, ensemble) in enumerate(zip(panels.flat, ensembles, strict=False)):
         here = curves[curves["ensemble"] == ensemble]
         axes.axhline(here["accuracy"].iloc[-1], color=BLACK, linestyle="--", linewidth=1, label="full clip")
         axes.plot(here["seconds"], here["accuracy"], color=BLUE, linewidth=1.4, label="by threshold")
@@ -185,6 +186,7 @@ def early_exit(curves: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
         axes.set_title(ensemble, loc="left", fontsize=9)
         axes.set_xlim(0.5, 10.5)
         axes.set_xticks(range(1, 11))
+        axes.tick_params(labelbottom=panel + columns >= len(ensembles))
         axes.grid(color="#DDDDDD", linewidth=0.6)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     if ensembles:

@@ -121,7 +121,7 @@ Later systems on the same fold, as their authors report:
 
 VGG14 on MEL and an image network joined by the MLP and trained end to end, beside the two trained alone and the PROD of
 these two: on the clips that both scored, with the paired interval, the clips that only the one got right, and McNemar's
-exact test. It is *ahead* or *behind* where the interval leaves out 0 and p is below 0.05.
+exact test. It is better or worse where the interval leaves out 0 and p is below 0.05.
 
 {_joint_table(details["joint"], mark)}
 
