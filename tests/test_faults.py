@@ -278,7 +278,8 @@ def test_a_checkpoint_of_another_hash_is_refused():
         ("0", "early_detect.py split.csv classes.csv full/e.csv full/e.json mel=p.npy", "full/e.csv"),
         ("4k", "report.py split.csv classes.csv e.csv seeds.csv full/README.md full/{figure}.svg full/{table}.csv p.npy"
                " --fused {ensemble}-{rule} --history {classifier} --setup s --weights w --calibrate c --early-exit e"
-               " --early-exit-chosen h --early-exit-classes k", "full/"),
+               " --early-exit-chosen h --early-exit-classes k --disturbed d", "full/"),
+        ("0", "calibrate.py split.csv classes.csv full/c.csv full/c.json p.npy", "full/c.csv"),
         ("0", "submission.py write split.csv classes.csv f.npy full/submission.csv", "full/submission.csv"),
         ("0", "seeds.py experiments.csv full/seeds.csv", "full/seeds.csv"),
     ],
