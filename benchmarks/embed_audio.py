@@ -6,14 +6,10 @@ convolution, batch norm on its own. Ours is what stages/embed_audio.py does with
 Needs `stages` on the path: PYTHONPATH=stages python benchmarks/embed_audio.py
 """
 
-import platform
-import time
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import torch
 import typer
+from measure import machine, median_seconds, show
 
 from scenes import panns
 
@@ -31,29 +27,12 @@ def plain(network: panns.Network, seconds: np.ndarray) -> np.ndarray:
     return torch.cat([network(torch.from_numpy(second[None])) for second in seconds]).numpy()
 
 
-def median_seconds(way: Callable, seconds: np.ndarray, repeats: int) -> float:
-    """Median time a second of sound, after a call that fills the caches."""
-    way(seconds)
-    durations = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        way(seconds)
-        durations.append(time.perf_counter() - start)
-    return float(np.median(durations)) / len(seconds)
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores"
-
-
 def main(clips: int = 4, repeats: int = 5, seed: int = 0) -> None:
-    """Print milliseconds a second of sound for both ways, and the largest difference in units of the largest value."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
-    print(f"{device}; {torch.get_num_threads()} threads; Python {platform.python_version()}, torch {torch.__version__}")
+    """Print a table of both ways, and their largest difference in units of the largest value."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads"
+    print(f"A second of sound on {device} ({machine('torch')}), ms:\n")
     seconds = sounds(10 * clips, np.random.default_rng(seed))
-    print(f"{'network':<24}{'plain ms':>10}{'ours ms':>10}{'ratio':>8}{'difference':>12}")
+    rows = []
     for name in panns.NETWORKS:
         network, network_again = panns.untrained(name, seed), panns.untrained(name, seed)
         panns.reestimate_batch_norm(network, [seconds[:10]])
@@ -62,10 +41,11 @@ def main(clips: int = 4, repeats: int = 5, seed: int = 0) -> None:
             network.spectrogram_extractor["stft"].window = None
         ours = panns.Embedder(network_again, precision="float32")
         difference = np.abs(ours(seconds) - plain(network, seconds)).max() / np.abs(plain(network, seconds)).max()
-        times = [
-            median_seconds(way, seconds, repeats) for way in (lambda sounds, net=network: plain(net, sounds), ours)
-        ]
-        print(f"{name:<24}{times[0] * 1e3:>10.1f}{times[1] * 1e3:>10.1f}{times[0] / times[1]:>8.1f}{difference:>12.1e}")
+        ways = {"plain": lambda net=network: plain(net, seconds), "ours": lambda embedder=ours: embedder(seconds)}
+        times = median_seconds(ways, repeats)
+        milliseconds = [f"{1e3 * time / len(seconds):.1f}" for time in times.values()]
+        rows.append([name, *milliseconds, f"{times['plain'] / times['ours']:.1f}", f"{difference:.1e}"])
+    show(["", "plain", "ours", "ratio", "difference"], rows)
 
 
 if __name__ == "__main__":

@@ -57,13 +57,16 @@ def main(size: int = 128) -> None:
         write_sparse("mel.npy", (2, 128, 704), "float16")
         write_sparse("frames.npy", (10, size, size, 3), "uint8")
         write_sparse("embedding.npy", (10, 4096), "float32")
+        write_sparse("openl3.npy", (96, 512), "float32")
         network, vgg = ["--network", "MobileNetV2", "--size", "32"], [
             *(word for width in "4444" for word in ("--widths", width)), "--dense", "8",
         ]  # fmt: skip
         widths = ["--widths", "16", "--widths", "16"]
         tables, epoch = ["split.csv", "classes.csv"], ["--epochs", "1", "--mixup", "beta"]
         scores = ["p.npy", "c.csv", "m.json"]
+        joint = [*tables, "mel.npy", "frames.npy"]
         stages = [
+            ("spectrogram@cqt", ["spectrogram.py", "cqt", "media.csv", "c.npy"]),
             ("frames", ["frames.py", "media.csv", "f.npy", "--size", "64"]),
             ("embed-visual", ["embed_visual.py", "media.csv", "frames.npy", "e.npy", *network, "--no-pretrained"]),
             ("train-audio-spectrogram", [
@@ -87,17 +90,31 @@ def main(size: int = 128) -> None:
                 "predict.py", "embedding", *tables, "embedding.npy", "m.weights.h5", *scores, "--modality", "video",
                 *widths,
             ]),
+            ("train-audio-visual", [
+                "train_audio_visual.py", *joint, "s.weights.h5", "i.weights.h5", "j.weights.h5", "h.csv", *network,
+                "--start", "scratch", "--no-pretrained", *vgg, *epoch, "--seconds", "2",
+            ]),
+            ("predict-audio-visual", [
+                "predict.py", "audio-visual", *joint, "j.weights.h5", *scores, *network, *vgg,
+            ]),
+            ("train-dcase-baseline@audio", [
+                "train_baseline.py", "audio", *tables, "openl3.npy", "none", "b.weights.h5", "h.csv", "--epochs", "1",
+            ]),
+            ("predict-dcase-baseline@audio", [
+                "predict.py", "baseline", "audio", *tables, "openl3.npy", "b.weights.h5", "b.npy", "c.csv", "m.json",
+            ]),
             ("fuse", [
                 "fuse.py", *tables, "{rule}.npy", "{rule}.csv", "{rule}.json", *["p.npy"] * 7,
                 "--weights", "weights.csv",
             ]),
         ]  # fmt: skip
-        sizes = {name: Path(name).stat().st_size / 2**30 for name in ("mel.npy", "frames.npy", "embedding.npy")}
+        arrays = ("mel.npy", "frames.npy", "embedding.npy", "openl3.npy")
+        sizes = {name: Path(name).stat().st_size / 2**30 for name in arrays}
         rows = []
         for stage, (script, *arguments) in stages:
             gigabytes, seconds = peak(script, *arguments)
-            read = next((f"{sizes[name]:.1f}" for name in arguments if name in sizes), "")
-            rows.append([stage, read, f"{gigabytes:.2f}", f"{seconds:.0f}"])
+            read = sum(sizes[name] for name in arguments if name in sizes)
+            rows.append([stage, f"{read:.1f}" if read else "", f"{gigabytes:.2f}", f"{seconds:.0f}"])
             print(rows[-1], file=sys.stderr, flush=True)
         print(f"{TRAIN + EVALUATE:,} clips, backend {os.environ.get('KERAS_BACKEND', 'tensorflow')}:\n")
         show(["stage", "array read, GiB", "peak resident memory, GiB", "seconds"], rows)

@@ -91,11 +91,11 @@ def main(batch: int = 4, steps: int = 2, repeats: int = 5, precision: str = "aut
         "ours, one batch repeated": lambda: trainer.fit(Ready(samples, labels, size, repeated=True), verbose=0),
     }
     seconds = median_seconds(ways, repeats)
-    rates = {"plain": product_rate("float32"), "ours": product_rate(ours.compute_dtype)}
+    rates = {dtype: product_rate(dtype) for dtype in {"float32", ours.compute_dtype}}
     rows = []
     for way, time_taken in seconds.items():
         speed = steps * size / time_taken
-        share = speed * operations(ours) / rates["plain" if way == "plain" else "ours"]
+        share = speed * operations(ours) / rates["float32" if way == "plain" else ours.compute_dtype]
         ratio = seconds["plain"] / time_taken
         rows.append([way, f"{speed:.2f}", f"{speed * operations(ours) / 1e9:.0f}", f"{share:.0%}", f"{ratio:.2f}"])
     show(["", "patches a second", "GFLOP/s", "of the matrix product's", "ratio to plain"], rows)

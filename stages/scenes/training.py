@@ -43,7 +43,7 @@ class Recipe:
     mixup : list of str
         Parts of mixup, see `scenes.learning.mixup`; `mixup_alpha` is its Beta parameter.
     reestimate_batch_norm : bool
-        Whether to replace the moving averages after the last epoch, see `reestimate`.
+        Whether to replace the moving averages after the last epoch by those of as many seconds, see `reestimate`.
     seed : int
         Seed of the order and the mixtures.
     keep : str
@@ -149,7 +149,7 @@ def train(
     if recipe.keep == "best":
         network.load_weights(best)
     if recipe.reestimate_batch_norm:
-        reestimate(network, ShuffledBatches(load, clips, targets, BATCH, units, recipe.seed, units))
+        reestimate(network, ShuffledBatches(load, clips, targets, BATCH, recipe.seconds, recipe.seed, units))
     write_csv(history, log.table())
     with writing(model) as temporary:
         network.save_weights(temporary)
