@@ -1,8 +1,9 @@
 # make        set up .venv and run the whole pipeline on the synthetic demo set
-# make quick  the same for two networks and their fusion, in under three minutes
+# make paper  of it, the paper's 22 classifiers and its ensembles
+# make quick  of it, two networks and their fusion, in under three minutes
 # make test   set up .venv and run the tests
 # make app    the page of stages/serve.py; make test-app tests it in a Chromium
-# make predict, make benchmark, make dag, make clean: see below
+# make benchmark, make dag, make clean: see below
 
 # The first Python of these that is 3.11 or 3.12.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
@@ -10,7 +11,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	&& echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all quick test app test-app lint predict benchmark dag clean
+.PHONY: all paper quick test app test-app lint benchmark dag clean
 
 # Lines of stages are run side by side, JOBS lines at a time, each on its share of the cores: on a processor, much of a
 # small training is one thread's work. JOBS=1 on one GPU.
@@ -18,25 +19,28 @@ JOBS ?= 2
 THREADS = $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + $(JOBS) - 1) / $(JOBS) )))
 side-by-side = OMP_NUM_THREADS=$(THREADS) xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
 stages = dvc stage list --name-only | grep -E
-# A line a classifier, from its features to its predictions, the largest first.
-classifiers = $(stages) '^predict-((audio|visual)-(spectrogram|embedding|image)|dcase-baseline@(audio|visual))' | tac | \
+lanes = $(stages) '^predict-($(1))' | tac | \
 	sed -E 's/predict-(.*)/train-\1 &/; s/train-(audio|visual)-embedding@(\w+)/embed-\1@\2 &/; \
-	s/train-dcase-baseline@(\w+)/embed-openl3@\1 &/; \
-	s/.*-spectrogram@(\w+)/spectrogram@\1 spectrogram-strict@\1 & predict-strict@\1/'
-# What needs only the split and the frames.
-disturbed = $(stages) '^robustness' | paste -d ' ' - - -
-# What needs several classifiers.
-joined = $(stages) '^predict-(audio-visual|dcase-baseline@(early|official))' | sed -E 's/predict-(.*)/train-\1 &/; \
-	s/predict-audio-visual.*/& fuse-all_models_joint calibrate early-exit/'; \
-	$(stages) '^predict-robustness|^fuse|^early-detect' | grep -v joint | sort -r | paste -d ' ' - - -
+	s/train-dcase-baseline@(audio|visual)/embed-openl3@\1 &/; \
+	s/train-audio-spectrogram@(\w+)/spectrogram@\1 &/'
+# The paper: a line a classifier, from its features to its predictions, the largest first; then the ensembles.
+paper = dvc repro frames && $(call lanes,(audio|visual)-(spectrogram|embedding|image)) | $(side-by-side) && \
+	$(stages) '^fuse|^early-detect' | grep -v joint | paste -d ' ' - - - | $(side-by-side)
+# What is compared with it and goes beyond it: first what needs the media, the split or one classifier.
+beyond = { $(call lanes,audio-visual); $(call lanes,dcase-baseline@(audio|visual)); \
+	$(stages) '^spectrogram-strict' | sed 's/spectrogram-\(.*\)/& predict-\1/'; \
+	$(stages) '^robustness' | paste -d ' ' - -; } | $(side-by-side) && \
+	{ $(call lanes,dcase-baseline@(early|official)); echo fuse-all_models_joint calibrate early-exit; \
+	$(stages) '^predict-robustness' | tac | paste -d ' ' - -; } | $(side-by-side)
+up-to-date = { [ -d data/predictions ] && dvc repro --dry 2>/dev/null | grep 'up to date'; }
 demo = Unless params.yaml says otherwise: synthetic clips, untrained networks. These figures say nothing of real scenes.
 
 all: .venv/installed
-	@{ [ -d data/predictions ] && dvc repro --dry 2>/dev/null | grep 'up to date'; } || { \
-		echo "Running the pipeline (dvc repro), $(JOBS) lines of stages at a time; what is up to date is skipped." && \
-		dvc repro frames && { $(classifiers); $(disturbed); } | $(side-by-side) && \
-		{ $(joined); } | $(side-by-side) && dvc repro && dvc metrics show metrics/*/*.json && \
-		echo "$(demo)"; }
+	@$(up-to-date) || { echo "Running the pipeline (dvc repro), $(JOBS) lines of stages at a time; what is up to date is \
+skipped." && $(paper) && $(beyond) && dvc repro && dvc metrics show metrics/*/*.json && echo "$(demo)"; }
+
+paper: .venv/installed
+	@$(paper) && dvc metrics show metrics/fuse/*.json && echo "$(demo)"
 
 # mel and InceptionV3, which the paper finds to come close to all six of its ensemble of all models.
 quick: .venv/installed
@@ -62,10 +66,6 @@ test-app: .venv/app
 lint: .venv/installed
 	ruff check
 	ruff format --check
-
-# Every classifier's predictions, without the ensembles.
-predict: .venv/installed
-	dvc repro $$(dvc stage list --name-only | grep ^predict- | grep -v ^predict-robustness)
 
 # Times and memory beside those of the plain way; half an hour on two cores. VIDEOS: folders of .mp4 files.
 benchmark: .venv/installed
