@@ -24,7 +24,7 @@ classifiers = $(stages) '^predict-((audio|visual)-(spectrogram|embedding|image)|
 	s/train-dcase-baseline@(\w+)/embed-openl3@\1 &/; \
 	s/.*-spectrogram@(\w+)/spectrogram@\1 spectrogram-strict@\1 & predict-strict@\1/'
 # What needs only the split and the frames.
-disturbed = $(stages) '^robustness' | paste -d ' ' - - -
+disturbed = $(stages) '^robustness' | paste -d ' ' - -
 # What needs several classifiers.
 joined = $(stages) '^predict-(audio-visual|dcase-baseline@(early|official))' | sed -E 's/predict-(.*)/train-\1 &/; \
 	s/predict-audio-visual.*/& fuse-all_models_joint calibrate early-exit/'; \
