@@ -18,19 +18,19 @@ from scenes.learning.batches import Batches
 from scenes.learning.inference import BATCH, load_weights, predict
 from scenes.stage import options
 from scenes.stage.cli import run
-from scenes.stage.dataset import open_rows, read_classes, read_split
+from scenes.stage.dataset import Rows, open_rows, read_classes, read_split
 from scenes.stage.outputs import write_array
 
-Conditions = Annotated[list[Path], typer.Argument(help="features of the disturbed clips, a file a condition")]
+Features = Annotated[Path, typer.Argument(help="those of the disturbed evaluate clips, [clips, conditions, ...]")]
 Seconds = Annotated[int, typer.Option(help="of each clip, evenly spaced", min=1, max=10)]
 
 
 def audio_spectrogram(
     split: Path,
     classes: Path,
+    features: Features,
     model: Path,
     predictions: Path,
-    conditions: Conditions,
     seconds: Seconds = 10,
     widths: options.Widths = WIDTHS,
     dense: options.Units = 1024,
@@ -40,28 +40,27 @@ def audio_spectrogram(
 ) -> None:
     """VGG14 on the patches of spectrograms of noisy sound."""
     clips = _evaluated(split)
-    spectrograms = [open_rows(path, clips) for path in conditions]
-    bins = spectrograms[0].shape[-2]
+    spectrograms = open_rows(features, clips)
+    bins = spectrograms.shape[-2]
     network = vgg14(len(read_classes(classes)), widths, dense, dropout, dense_dropout, momentum, bins)
-    loads = [partial(patches, array) for array in spectrograms]
-    write_array(predictions, _predict(network, model, loads, clips["audio"], seconds))
+    write_array(predictions, _predict(network, model, spectrograms, patches, clips["audio"], seconds))
 
 
 def visual_image(
     split: Path,
     classes: Path,
+    features: Features,
     model: Path,
     predictions: Path,
-    conditions: Conditions,
     network: Annotated[str, typer.Option(help="name of the Keras application")],
     size: options.Size,
     seconds: Seconds = 10,
 ) -> None:
     """A Keras application on disturbed frames."""
     clips = _evaluated(split)
-    loads = [partial(pictures, open_rows(path, clips), name=network, size=size) for path in conditions]
+    frames, load = open_rows(features, clips), partial(pictures, name=network, size=size)
     net = classifier(network, size, False, len(read_classes(classes)))
-    write_array(predictions, _predict(net, model, loads, clips["video"], seconds))
+    write_array(predictions, _predict(net, model, frames, load, clips["video"], seconds))
 
 
 def _evaluated(split: Path) -> pd.DataFrame:
@@ -69,20 +68,23 @@ def _evaluated(split: Path) -> pd.DataFrame:
     return clips[clips["fold"] == "evaluate"]
 
 
-def _predict(network: keras.Model, model: Path, loads: list[Callable], media: pd.Series, seconds: int) -> np.ndarray:
+def _predict(
+    network: keras.Model, model: Path, features: Rows, load: Callable, media: pd.Series, seconds: int
+) -> np.ndarray:
     """Probabilities float32 `[conditions, evaluate clips, seconds, classes]`, NaN for a clip without the modality."""
     load_weights(network, model)
-    chosen, present = seconds_used(seconds), np.flatnonzero(media != "")
-    shape = len(loads), len(media), seconds, network.output_shape[-1]
-    probabilities = np.full(shape, np.nan, np.float32)
-    for number, load in enumerate(loads):
-        batches = Batches(
-            lambda clips, units, load=load: load(clips, chosen[units]), present, np.empty((len(media), 0)), BATCH,
-            seconds,
-        )  # fmt: skip
-        if len(present):
-            said = predict(network, batches, f"{model.name}, {number + 1} of {len(loads)}")
-            probabilities[number, present] = said.reshape(-1, *shape[2:])
+    chosen, present, conditions = seconds_used(seconds), np.flatnonzero(media != ""), features.shape[1]
+    probabilities = np.full((conditions, len(media), seconds, network.output_shape[-1]), np.nan, np.float32)
+
+    def disturbed(clips: np.ndarray, units: np.ndarray) -> np.ndarray:
+        rows = np.asarray(features).reshape(-1, *features.shape[2:])  # a clip under one condition each
+        condition, second = np.divmod(units, seconds)
+        return load(rows, clips * conditions + condition, chosen[second])
+
+    if len(present):
+        batches = Batches(disturbed, present, np.empty((len(media), 0)), BATCH, conditions * seconds)
+        said = predict(network, batches, model.name).reshape(len(present), conditions, seconds, -1)
+        probabilities[:, present] = said.swapaxes(0, 1)
     return probabilities
 
 

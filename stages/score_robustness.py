@@ -23,8 +23,8 @@ def main(
     ensembles: Annotated[list[str], typer.Argument(help="ENSEMBLE=family/member,member,...")],
     clean: Annotated[str, typer.Option(help="predictions of the clips as they are, with {member}")],
     disturbed: Annotated[str, typer.Option(help="predictions of the disturbed clips, with {member}")],
-    sound: Annotated[list[str], typer.Option(help="conditions of the sound, in their order there")],
-    frames: Annotated[list[str], typer.Option(help="conditions of the frames, in their order there")],
+    noise: Annotated[list[str], typer.Option(help="conditions of the sound, in their order there: kind:SNR, dB")],
+    disturbance: Annotated[list[str], typer.Option(help="conditions of the frames, in their order there: kind:level")],
     seconds: Annotated[int, typer.Option(help="how many of each clip were predicted", min=1, max=10)] = 10,
 ) -> None:
     clips, table = read_split(split), read_classes(classes)
@@ -33,6 +33,7 @@ def main(
     known = evaluated["scene"].isin(table["class"]).to_numpy()
 
     members = {name: with_families(names.split(",")) for name, _, names in (word.partition("=") for word in ensembles)}
+    sound, frames = [f"{word} dB".replace(":", " ") for word in noise], [word.replace(":", " ") for word in disturbance]
     as_they_are, changed = {}, {condition: {} for condition in (*sound, *frames)}
     for member in sorted({member for names in members.values() for member in names}):
         if not member.startswith(("audio_spectrogram/", "visual_image/")):

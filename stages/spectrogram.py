@@ -1,5 +1,6 @@
 """Transform each clip's sound into a spectrogram: MEL, GAM (gammatone) or CQT, 128 bins by 704 frames a channel."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,15 +9,20 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from scenes import spectrogram
+from scenes import disturbance, spectrogram
 from scenes.audio import read_audio
 from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run
-from scenes.stage.dataset import SECONDS, read_media, read_split
+from scenes.stage.dataset import SECONDS, place, read_media, read_split
+from scenes.stage.errors import InputError, MediaWarning
 
 Strict = Annotated[
     bool, typer.Option(help="each second alone, of the clips not in train (media is split.csv): DCASE's protocol")
+]
+Noise = Annotated[
+    list[str],
+    typer.Option(help="pink:SNR or babble:SNR, dB: the evaluate clips (media is split.csv) with each of these in turn"),
 ]
 
 
@@ -32,13 +38,15 @@ def mel(
     fmax: options.Highest = 24_000.0,
     log_offset: options.Offset = 1e-10,
     strict: Strict = False,
+    noise: Noise = (),
+    seed: options.Seed = 0,
 ) -> None:
     """Magnitudes of the STFT through Slaney's mel filters."""
     transform = partial(
         spectrogram.mel, sample_rate=sample_rate, n_fft=n_fft, window=window, hop=hop, bins=bins, fmin=fmin, fmax=fmax,
         log_offset=log_offset,
     )  # fmt: skip
-    _extract(media, out, transform, sample_rate, strict)
+    _extract(media, out, transform, sample_rate, strict, noise, seed)
 
 
 def gam(
@@ -52,13 +60,15 @@ def gam(
     fmin: options.Lowest = 10.0,
     log_offset: options.Offset = 1e-10,
     strict: Strict = False,
+    noise: Noise = (),
+    seed: options.Seed = 0,
 ) -> None:
     """Magnitudes of the STFT through Ellis' gammatone weights."""
     transform = partial(
         spectrogram.gam, sample_rate=sample_rate, n_fft=n_fft, window=window, hop=hop, bins=bins, fmin=fmin,
         log_offset=log_offset,
     )  # fmt: skip
-    _extract(media, out, transform, sample_rate, strict)
+    _extract(media, out, transform, sample_rate, strict, noise, seed)
 
 
 def cqt(
@@ -71,35 +81,62 @@ def cqt(
     fmin: options.Lowest = 10.0,
     log_offset: options.Offset = 1e-10,
     strict: Strict = False,
+    noise: Noise = (),
+    seed: options.Seed = 0,
 ) -> None:
     """Magnitudes of the constant-Q transform."""
     transform = partial(
         spectrogram.cqt, sample_rate=sample_rate, hop=hop, bins=bins, bins_per_octave=bins_per_octave, fmin=fmin,
         log_offset=log_offset,
     )  # fmt: skip
-    _extract(media, out, transform, sample_rate, strict)
+    _extract(media, out, transform, sample_rate, strict, noise, seed)
 
 
-def _extract(media: Path, out: Path, transform: Callable, sample_rate: options.SampleRate, strict: bool) -> None:
+def _extract(
+    media: Path, out: Path, transform: Callable, sample_rate: int, strict: bool, noise: list[str], seed: int
+) -> None:
+    if strict and noise:
+        raise InputError("--strict and --noise: one at a time, they are of different clips")
+    shape = transform(np.zeros((2, SECONDS * sample_rate), np.float32)).shape  # a bad parameter fails here, once
+    read = partial(read_audio, sample_rate=sample_rate)
     if strict:
         split = read_split(media)
         clips = list(split.loc[split["fold"] != "train", "audio"])
         frames = sample_rate // transform.keywords["hop"] + 1
-        transform = partial(_each_second, transform=partial(transform, frames=frames))
+        row, shape = partial(_seconds, read, partial(transform, frames=frames)), (SECONDS, *shape[:-1], frames)
+    elif noise:
+        split = read_split(media)
+        evaluated = split[split["fold"] == "evaluate"]
+        clips, levels = list(evaluated["audio"]), disturbance.parse(noise, disturbance.NOISE)
+        places = {path: name for path, name in zip(clips, place(evaluated), strict=True) if path}
+        row, shape = partial(_noisy, read, transform, levels, places, seed), (len(levels), *shape)
     else:
-        clips = read_media(media, "audio")
-    shape = transform(np.zeros((2, SECONDS * sample_rate), np.float32)).shape  # a bad parameter fails here, once
-    read = partial(_clip, transform=transform, sample_rate=sample_rate)
-    map_clips(read, clips, shape, "float16", out, inputs=[Path(path) for path in clips if path])
+        clips, row = read_media(media, "audio"), partial(_clip, read, transform)
+    map_clips(row, clips, shape, "float16", out, inputs=[Path(path) for path in clips if path])
 
 
-def _clip(path: str, transform: Callable, sample_rate: options.SampleRate) -> np.ndarray:
-    return transform(read_audio(path, sample_rate))
+def _clip(read: Callable, transform: Callable, path: str) -> np.ndarray:
+    return transform(read(path))
 
 
-def _each_second(audio: np.ndarray, transform: Callable) -> np.ndarray:
+def _seconds(read: Callable, transform: Callable, path: str) -> np.ndarray:
     """A spectrogram a second, `[10, 2, bins, frames]`."""
-    return np.stack([transform(second) for second in np.split(audio, SECONDS, axis=1)])
+    return np.stack([transform(second) for second in np.split(read(path), SECONDS, axis=1)])
+
+
+def _noisy(
+    read: Callable, transform: Callable, levels: list[tuple[str, float]], places: dict[str, str], seed: int, path: str
+) -> np.ndarray:
+    """A spectrogram a condition, `[conditions, 2, bins, frames]`."""
+    sound, added = read(path), {}
+    for kind in {kind for kind, _ in levels}:
+        generator = disturbance.clip_generator(seed, path)
+        if kind == "pink":
+            added[kind] = disturbance.pink_noise(*sound.shape, generator)
+        else:
+            with warnings.catch_warnings(action="ignore", category=MediaWarning):  # the other clips', not this one's
+                added[kind] = sum(map(read, disturbance.voices(path, places, generator)))
+    return np.stack([transform(disturbance.add_noise(sound, added[kind], snr)) for kind, snr in levels])
 
 
 if __name__ == "__main__":

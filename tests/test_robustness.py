@@ -4,6 +4,7 @@ import importlib
 import re
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,12 +28,10 @@ from scenes.stage.errors import InputError
 SOUND = noise().astype(np.float32)
 FRAMES = np.random.default_rng(5).integers(0, 256, (10, 60, 60, 3), np.uint8)
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())["robustness"]
-
 
 COMMANDS = {
-    "robustness": ["mel", "gam", "cqt", "frames"], "spectrogram": ["mel", "gam", "cqt"],
-    "predict": ["audio_spectrogram", "visual_image"], "predict_robustness": ["audio_spectrogram", "visual_image"],
+    "spectrogram": ["mel", "gam", "cqt"], "predict": ["audio_spectrogram", "visual_image"],
+    "predict_robustness": ["audio_spectrogram", "visual_image"],
 }  # fmt: skip
 
 
@@ -154,7 +153,7 @@ def test_without_a_modality_the_members_of_the_other_are_fused():
              ("audio_spectrogram/mel", "audio_spectrogram/gam", "visual_image/VGG19")}  # fmt: skip
     noisy = {"pink": {name: clean[name][::-1] for name in clean if name.startswith("audio_")}}
     conditions = under_conditions(clean, noisy)
-    assert list(conditions) == ["clean", "pink", "no_sound", "no_pictures"]
+    assert list(conditions) == ["clean", "pink", "no sound", "no pictures"]
     ensembles = {"all": list(clean), "sound": list(clean)[:2], "seen": ["visual_image/VGG19"], "lacks": ["a/b"]}
     table = scored(conditions, ensembles, labels, places).set_index(["ensemble", "condition"])
     assert set(table.index.get_level_values(0)) == {"all", "sound", "seen"}
@@ -165,14 +164,14 @@ def test_without_a_modality_the_members_of_the_other_are_fused():
 
     mel, gam, vgg = clean.values()
     for (ensemble, condition), members in {
-        ("all", "clean"): (mel, gam, vgg), ("all", "pink"): (mel[::-1], gam[::-1], vgg), ("all", "no_sound"): (vgg,),
-        ("all", "no_pictures"): (mel, gam), ("sound", "no_pictures"): (mel, gam), ("seen", "pink"): (vgg,),
+        ("all", "clean"): (mel, gam, vgg), ("all", "pink"): (mel[::-1], gam[::-1], vgg), ("all", "no sound"): (vgg,),
+        ("all", "no pictures"): (mel, gam), ("sound", "no pictures"): (mel, gam), ("seen", "pink"): (vgg,),
     }.items():  # fmt: skip
         row = table.loc[(ensemble, condition)]
         assert (row["accuracy"], row["log_loss"]) == pytest.approx(figures(*members))
         assert row["difference"] == pytest.approx(row["accuracy"] - table.loc[(ensemble, "clean"), "accuracy"])
         assert row["low"] <= row["accuracy"] <= row["high"] and row["clips"] == 30
-    unheard = table.loc[("sound", "no_sound")]
+    unheard = table.loc[("sound", "no sound")]
     assert unheard["clips"] == 0 and unheard.drop("clips").isna().all()
     same = table.loc[("seen", "pink")]
     assert same["difference"] == same["difference_low"] == same["difference_high"] == 0
@@ -205,42 +204,63 @@ def write_clips(silent: str = "", mono: str = "") -> None:
     np.save("frames.npy", frames)
 
 
-def test_disturbed_features_are_those_of_the_disturbed_evaluate_clips(run):
+def test_noisy_features_are_those_of_the_evaluate_clips_with_noise_in_them(run):
     write_clips(silent=CLIPS[0], mono=CLIPS[2])
-    kinds = {"mel": ["--fmin", "50"], "cqt": ["--bins", "32"]}
-    words = []
-    for kind, numbers in kinds.items():
-        words += ["then", kind, "split.csv", f"pink/{kind}.npy", "--noise", "pink", "--snr", "10", "--seed", "3"]
-        words += numbers
-    result = run("robustness.py", *words[1:])
-    assert result.returncode == 0, result.stderr
-    assert result.stderr.count(f"warning: 1 clips: mono sound, duplicated to two channels (the first: {CLIPS[2]}") == 2
     evaluated = [clip for clip in CLIPS if clip != CLIPS[1]]
+    levels = ["--noise", "pink:10", "--noise", "babble:3", "--noise", "pink:-5.5"]
     for kind, options in {"mel": {"fmin": 50.0}, "cqt": {"bins": 32}}.items():
-        array = np.load(f"pink/{kind}.npy")
+        numbers = [word for option, number in options.items() for word in (f"--{option}", str(number))]
+        result = run("spectrogram.py", kind, "split.csv", f"{kind}.npy", *levels, "--seed", "3", *numbers)
+        assert result.returncode == 0, result.stderr
+        mono = f"warning: 1 clips: mono sound, duplicated to two channels (the first: {CLIPS[2]}"
+        assert result.stderr.count(mono) == 1
+        transform = partial(getattr(spectrogram, kind), **options)
+        array = np.load(f"{kind}.npy")
         assert array.dtype == np.float16 and len(array) == 5 and np.isfinite(array).all() and not array[3].any()
         for row in (0, 1, 2, 4):
             sound = read_audio(f"{evaluated[row]}.wav", 48_000)
             pink = disturbance.pink_noise(2, 480_000, disturbance.clip_generator(3, evaluated[row]))
-            noisy = disturbance.add_noise(sound, pink, 10.0)
-            expected = getattr(spectrogram, kind)(noisy, **options).astype(np.float16)
-            np.testing.assert_array_equal(array[row], expected)
+            for condition, snr in ((0, 10.0), (2, -5.5)):
+                expected = transform(disturbance.add_noise(sound, pink, snr)).astype(np.float16)
+                np.testing.assert_array_equal(array[row, condition], expected)
     # Silence is no number of decibels above anything: that clip is as the usual stage has it, to the bit.
     usual = run("spectrogram.py", "mel", "split.csv", "usual.npy", "--fmin", "50")
     assert usual.returncode == 0, usual.stderr
-    pink = np.load("pink/mel.npy")
-    np.testing.assert_array_equal(pink[0], np.load("usual.npy")[0])
-    assert (pink[1, 0] != pink[1, 1]).any()  # mono, with noise of its own in each channel
+    noisy = np.load("mel.npy")
+    np.testing.assert_array_equal(noisy[0], np.stack([np.load("usual.npy")[0]] * 3))
+    assert (noisy[1, 0, 0] != noisy[1, 0, 1]).any()  # mono, with noise of its own in each channel
 
 
-def test_a_clip_behind_silent_babble_is_as_the_usual_stage_has_it(run):
+def test_babble_is_the_sum_of_other_clips_or_nothing_where_they_are_silent(run):
     write_clips(silent=CLIPS[5])
     split = pd.read_csv("split.csv", dtype=str, keep_default_na=False)
     split.assign(fold=["train", "train", "train", "evaluate", "train", "evaluate"]).to_csv("split.csv", index=False)
-    result = run("robustness.py", "gam", "split.csv", "babble.npy", "--noise", "babble", "--snr", "0")
+    result = run("spectrogram.py", "gam", "split.csv", "babble.npy", "--noise", "babble:0")
     usual = run("spectrogram.py", "gam", "split.csv", "usual.npy")
     assert result.returncode == usual.returncode == 0, result.stderr + usual.stderr
-    np.testing.assert_array_equal(np.load("babble.npy"), np.load("usual.npy")[[3, 5]])
+    np.testing.assert_array_equal(np.load("babble.npy")[:, 0], np.load("usual.npy")[[3, 5]])
+    write_clips()
+    result = run("spectrogram.py", "gam", "split.csv", "babble.npy", "--noise", "babble:0")
+    assert result.returncode == 0, result.stderr
+    sound = {clip: read_audio(f"{clip}.wav", 48_000) for clip in (CLIPS[0], CLIPS[2], CLIPS[3], CLIPS[5])}
+    others = sum(sound[clip] for clip in list(sound)[1:])  # three have sound, so all of them speak
+    expected = spectrogram.gam(disturbance.add_noise(sound[CLIPS[0]], others, 0.0))
+    np.testing.assert_allclose(np.load("babble.npy")[0, 0], expected, atol=0.01)  # a sum in another order, half floats
+
+
+def test_disturbed_frames_are_those_of_the_evaluate_clips(run):
+    write_clips()
+    words = [f"--disturbance={word}" for word in ("blur:0.02", "cover:0.25", "light:1", "cover:0.1")]
+    result = run("disturb_frames.py", "split.csv", "frames.npy", "disturbed.npy", *words, "--seed", "3")
+    assert result.returncode == 0, result.stderr
+    array, stored = np.load("disturbed.npy"), np.load("frames.npy")
+    assert array.dtype == np.uint8 and array.shape == (5, 4, 10, 32, 32, 3) and not array[4].any()
+    for row, clip in enumerate([0, 2, 3, 4]):
+        np.testing.assert_array_equal(array[row, 0], disturbance.blur(stored[clip], 0.02))
+        np.testing.assert_array_equal(array[row, 2], stored[clip])
+        for condition, part in ((1, 0.25), (3, 0.1)):
+            generator = disturbance.clip_generator(3, CLIPS[clip])
+            np.testing.assert_array_equal(array[row, condition], disturbance.block(stored[clip], part, generator))
 
 
 def test_disturbed_features_do_not_depend_on_the_number_of_workers(run, monkeypatch):
@@ -249,27 +269,34 @@ def test_disturbed_features_do_not_depend_on_the_number_of_workers(run, monkeypa
     pd.concat([table] * 2).to_csv("split.csv", index=False)  # two shards
     for workers in ("1", "2"):
         monkeypatch.setenv("SCENES_WORKERS", workers)
-        result = run("robustness.py", "cqt", "split.csv", f"{workers}.npy", "--noise", "babble", "--snr", "0")
+        result = run("spectrogram.py", "cqt", "split.csv", f"{workers}.npy", "--noise", "babble:0")
         assert result.returncode == 0, result.stderr
     assert Path("1.npy").read_bytes() == Path("2.npy").read_bytes()
+
+
+SOUND_FORMS = "must be pink:NUMBER (-60 to 120) or babble:NUMBER (-60 to 120)"
+FRAME_FORMS = "must be blur:NUMBER (0 to 0.5) or light:NUMBER (0 to 1) or cover:NUMBER (0 to 1)"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("mel split.csv o.npy --noise pink --snr 300", "--snr 300: must be from -60.0 to 120.0"),
-        ("mel split.csv o.npy --noise brown --snr 3", "--noise brown: "),
-        ("mel split.csv o.npy --snr 3", "Missing parameter: noise"),
-        ("frames split.csv frames.npy o.npy --blur 2", "--blur 2: must be from 0.0 to 0.5"),
-        ("frames split.csv frames.npy o.npy --light -1", "--light -1: must be from 0.0 to 1.0"),
-        ("frames split.csv frames.npy o.npy --cover 25", "--cover 25: must be from 0.0 to 1.0"),
-        ("frames split.csv short.npy o.npy --cover 0.2", "short.npy: 2 rows for 6 clips; run its stage again"),
+        ("spectrogram.py mel split.csv o.npy --noise pink:300", f"pink:300: {SOUND_FORMS}"),
+        ("spectrogram.py mel split.csv o.npy --noise pink:0 --noise brown:3", f"brown:3: {SOUND_FORMS}"),
+        ("spectrogram.py cqt split.csv o.npy --noise babble", f"babble: {SOUND_FORMS}"),
+        ("spectrogram.py gam split.csv o.npy --noise pink:nan", f"pink:nan: {SOUND_FORMS}"),
+        ("spectrogram.py mel split.csv o.npy --noise pink:0 --strict", "--strict and --noise: one at a time, "),
+        ("disturb_frames.py split.csv frames.npy o.npy --disturbance blur:2", f"blur:2: {FRAME_FORMS}"),
+        ("disturb_frames.py split.csv frames.npy o.npy --disturbance light:-1", f"light:-1: {FRAME_FORMS}"),
+        ("disturb_frames.py split.csv frames.npy o.npy --disturbance cover:1:2", f"cover:1:2: {FRAME_FORMS}"),
+        ("disturb_frames.py split.csv frames.npy o.npy", "Missing parameter: disturbance"),
+        ("disturb_frames.py split.csv short.npy o.npy --disturbance cover:0.2", "short.npy: 2 rows for 6 clips; run "),
     ],
 )
 def test_a_bad_condition_ends_in_one_line(arguments, message, run):
     write_clips()
     np.save("short.npy", np.zeros((2, 10, 32, 32, 3), np.uint8))
-    result = run("robustness.py", *arguments.split())
+    result = run(*arguments.split())
     assert result.returncode in (1, 2) and result.stderr.splitlines() == [result.stderr.strip()]
     assert result.stderr.startswith(f"error: {message}") and not Path("o.npy").exists()
 
@@ -278,7 +305,7 @@ ENSEMBLES = ["heard=audio_spectrogram/mel", "seen=visual_image/MobileNetV2",
              "both=audio_spectrogram/mel,visual_image/MobileNetV2", "more=audio_spectrogram/mel,gam"]  # fmt: skip
 SCORE = ["score_robustness.py", "split.csv", "classes.csv", "metrics/robustness.csv", "metrics/robustness.json",
          *ENSEMBLES, "--clean", "clean/{member}.npy", "--disturbed", "disturbed/{member}.npy",
-         "--sound", "pink", "--frames", "dim", "--frames", "same", "--seconds", "2"]  # fmt: skip
+         "--noise", "pink:-20", "--disturbance", "light:0.1", "--disturbance", "light:1", "--seconds", "2"]  # fmt: skip
 
 
 def test_from_media_to_scores(run):
@@ -305,17 +332,16 @@ def test_from_media_to_scores(run):
     for command in (
         ["spectrogram.py", "mel", "split.csv", "mel.npy"],
         ["frames.py", "split.csv", "frames.npy", "--size=40"],
-        ["robustness.py", "mel", "split.csv", "pink.npy", "--noise=pink", "--snr=-20"],
-        ["robustness.py", "frames", "split.csv", "frames.npy", "dim.npy", "--light=0.1",
-         "then", "frames", "split.csv", "frames.npy", "same.npy", "--light=1"],
+        ["spectrogram.py", "mel", "split.csv", "pink.npy", "--noise=pink:-20"],
+        ["disturb_frames.py", "split.csv", "frames.npy", "dim.npy", "--disturbance=light:0.1", "--disturbance=light:1"],
         ["predict.py", "audio-spectrogram", *first, "mel.npy", "mel.weights.h5", "clean/audio_spectrogram/mel.npy",
          "c.csv", "m.json", *numbers],
         ["predict.py", "visual-image", *first, "frames.npy", "net.weights.h5", "clean/visual_image/MobileNetV2.npy",
          "c.csv", "m.json", *picture],
-        ["predict_robustness.py", "audio-spectrogram", *first, "mel.weights.h5", "disturbed/audio_spectrogram/mel.npy",
-         "pink.npy", "--seconds=2", *numbers],
-        ["predict_robustness.py", "visual-image", *first, "net.weights.h5", "disturbed/visual_image/MobileNetV2.npy",
-         "dim.npy", "same.npy", "--seconds=2", *picture],
+        ["predict_robustness.py", "audio-spectrogram", *first, "pink.npy", "mel.weights.h5",
+         "disturbed/audio_spectrogram/mel.npy", "--seconds=2", *numbers],
+        ["predict_robustness.py", "visual-image", *first, "dim.npy", "net.weights.h5",
+         "disturbed/visual_image/MobileNetV2.npy", "--seconds=2", *picture],
         SCORE,
     ):  # fmt: skip
         result = run(*command)
@@ -330,14 +356,16 @@ def test_from_media_to_scores(run):
     np.testing.assert_allclose(seen[1], np.load("clean/visual_image/MobileNetV2.npy")[:, [0, 5]], rtol=1e-4)
     assert np.nanmax(np.abs(seen[0] - seen[1])) > 0.001
     table = pd.read_csv("metrics/robustness.csv").set_index(["condition", "ensemble"])
-    assert list(table.index.unique(0)) == ["clean", "pink", "dim", "same", "no_sound", "no_pictures"]
+    assert list(table.index.unique(0)) == [
+        "clean", "pink -20 dB", "light 0.1", "light 1", "no sound", "no pictures",
+    ]  # fmt: skip
     assert list(table.index.unique(1)) == ["heard", "seen", "both"]  # mel and gam: no predictions of gam
-    assert table.loc[("dim", "seen"), "clips"] == table.loc[("no_pictures", "both"), "clips"] == 4
-    assert table.loc[("pink", "both"), "clips"] == 5
-    for row, condition in enumerate(["dim", "same"]):
+    assert table.loc[("light 0.1", "seen"), "clips"] == table.loc[("no pictures", "both"), "clips"] == 4
+    assert table.loc[("pink -20 dB", "both"), "clips"] == 5
+    for row, condition in enumerate(["light 0.1", "light 1"]):
         right = seen[row].mean(axis=1)[:4].argmax(axis=1) == [0, 1, 1, 2]
         assert table.loc[(condition, "seen"), "accuracy"] == pytest.approx(right.mean())
-    assert table.loc[("same", "both"), "difference"] == 0
+    assert table.loc[("light 1", "both"), "difference"] == 0
 
     np.save("disturbed/audio_spectrogram/mel.npy", heard[:, :4])
     result = run(*SCORE)
@@ -348,30 +376,27 @@ def test_from_media_to_scores(run):
 # The pipeline and the report
 
 
-def conditions(stage: str) -> list[str]:
-    """The conditions whose features a stage reads, in their order: those of its command, which are its deps."""
-    of_command, of_deps = (
-        re.findall(r"data/robustness/(\w+)/\S+\.npy(?=\s|$)", words)
-        for words in (STAGES[stage]["do"]["cmd"].split(".npy", 1)[1], " ".join(STAGES[stage]["do"]["deps"]))
-    )
-    assert of_command == of_deps
-    return of_command
-
-
-def test_conditions_have_one_order_everywhere():
+def test_scores_have_the_conditions_of_the_features_in_their_order():
     score = STAGES["score-robustness"]["cmd"]
-    for option, stage in (("sound", "predict-robustness"), ("frames", "predict-robustness-frames")):
-        assert conditions(stage) == list(PARAMS[option]) == re.findall(rf"--{option} (\w+)", score)
+    for words, of in (("${robustness.sound}", "robustness"), ("${robustness.frames}", "robustness-frames")):
+        assert words in score and words in STAGES[of].get("do", STAGES[of])["cmd"]
     report = dict(re.findall(r"(\w+)=(\w+/\S+)", STAGES["report"]["cmd"]))
     for ensemble, members in re.findall(r"(\w+)=(\w+/\S+)", score):
         assert report[ensemble] == members
 
 
+@pytest.mark.parametrize("name", ["params.yaml", "params.paper.yaml"])
+def test_every_condition_of_the_parameters_is_one(name):
+    params = yaml.safe_load((ROOT / name).read_text())["robustness"]
+    assert len(disturbance.parse(params["sound"]["noise"], disturbance.NOISE)) > 1
+    assert len(disturbance.parse(params["frames"]["disturbance"], disturbance.FRAMES)) > 1
+
+
 def test_the_report_has_the_scores_or_says_that_there_are_none(run):
     assert section(pd.DataFrame(), lambda name, description: "").endswith("\nNot run.")
     rows = [("clean", "mel_inception", 40, 0.75, 0.6, 0.9, 1.2, 0.0, 0.0, 0.0),
-            ("pink_0", "mel_inception", 40, 0.5, 0.4, 0.6, 2.5, -0.25, -0.3, -0.1),
-            ("no_sound", "mel_inception", 0, *[np.nan] * 7)]  # fmt: skip
+            ("pink 0 dB", "mel_inception", 40, 0.5, 0.4, 0.6, 2.5, -0.25, -0.3, -0.1),
+            ("no sound", "mel_inception", 0, *[np.nan] * 7)]  # fmt: skip
     columns = ["condition", "ensemble", "clips", "accuracy", "low", "high", "log_loss",
                "difference", "difference_low", "difference_high"]  # fmt: skip
     Path("metrics").mkdir()

@@ -1,7 +1,8 @@
 """What may be wrong with a clip's sound and pictures: noise at a level, blur, darkness, something before the lens.
 
-All functions take arrays and leave them as they are. What is drawn at random comes from a generator of the clip's own:
-the same clip gets the same noise at every level, whatever other clips there are and however they are shared out.
+A condition is a word, kind and level: `pink:20`, `blur:0.01`. Functions of arrays leave them as they are. What is drawn
+at random comes from a generator of the clip's own: the same clip gets the same noise at every level, whatever other
+clips there are and however they are shared out.
 """
 
 import zlib
@@ -12,8 +13,40 @@ import scipy
 
 from scenes.stage.errors import InputError
 
+NOISE = {"pink": (-60, 120), "babble": (-60, 120)}  # kinds, and the range of their levels: signal to noise, dB
+FRAMES = {"blur": (0, 0.5), "light": (0, 1), "cover": (0, 1)}  # likewise: sigma, light and part of the functions below
 VOICES = 4
 GREY = 128
+
+
+def parse(words: list[str], allowed: dict[str, tuple[float, float]]) -> list[tuple[str, float]]:
+    """Turn the words of conditions, `["pink:20", ...]`, into kinds and levels, `[("pink", 20.0), ...]`.
+
+    Parameters
+    ----------
+    words : list of str
+        Each `kind:level`.
+    allowed : dict
+        `NOISE` or `FRAMES`.
+
+    Raises
+    ------
+    InputError
+        If a word is of another form, of another kind, or of a level beyond the range of its kind.
+    """
+    conditions = []
+    for word in words:
+        kind, _, number = word.partition(":")
+        low, high = allowed.get(kind, (1, 0))  # no number is in this range
+        try:
+            level = float(number)
+        except ValueError:
+            level = np.nan
+        if not low <= level <= high:
+            forms = " or ".join(f"{kind}:NUMBER ({low} to {high})" for kind, (low, high) in allowed.items())
+            raise InputError(f"{word}: must be {forms}")
+        conditions.append((kind, level))
+    return conditions
 
 
 def clip_generator(seed: int, path: str) -> np.random.Generator:

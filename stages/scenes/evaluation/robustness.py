@@ -34,11 +34,11 @@ def under_conditions(
     -------
     dict
         Of each condition, of each classifier, `[clips, seconds, classes]`: first `clean`, then those of `disturbed`,
-        then `no_sound` and `no_pictures`, where the classifiers that hear, or see, are NaN.
+        then `no sound` and `no pictures`, where the classifiers that hear, or see, are NaN.
     """
     missing = {
         condition: {name: np.full_like(array, np.nan) for name, array in clean.items() if name.startswith(family)}
-        for condition, family in {"no_sound": "audio_", "no_pictures": "visual_"}.items()
+        for condition, family in {"no sound": "audio_", "no pictures": "visual_"}.items()
     }
     return {condition: {**clean, **changed} for condition, changed in {CLEAN: {}, **disturbed, **missing}.items()}
 

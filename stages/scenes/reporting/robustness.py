@@ -28,9 +28,10 @@ def section(scores: pd.DataFrame, figure: Callable[[str, str], str]) -> str:
 ## When sound or picture is bad
 
 The members of `all_models` on the evaluate clips again, PROD: with pink noise, or with babble (the sound of four clips
-of other locations), so many decibels below the clip; with frames blurred, in little light, or partly hidden; and
-without sound, or without pictures, where the members of the other modality speak. The networks are those trained on
-clean clips. Accuracy and its interval; the difference in points to the same seconds of clean clips, paired; log loss.
+of other locations), so many decibels below the clip; with frames blurred (sigma as a part of their height), in part of
+the light, or partly covered; and without sound, or without pictures, where the members of the other modality speak. The
+networks are those trained on clean clips. Accuracy and its interval; the difference in points to the same seconds of
+clean clips, paired; log loss.
 
 {figure("robustness", "Accuracy of four ensembles under each condition, with 95 % intervals")}
 

@@ -4,7 +4,6 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
-from itertools import groupby
 
 import typer
 from typer.core import TyperCommand
@@ -12,7 +11,6 @@ from typer.core import TyperCommand
 from scenes.stage.errors import InputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-THEN = "then"
 
 
 class StoppedError(BaseException):
@@ -22,7 +20,6 @@ class StoppedError(BaseException):
 def run(*commands: Callable) -> None:
     """Run a script's command, or one of its several commands, with the arguments of the command line.
 
-    Several commands run one after another where the word `then` stands between them, without a process for each.
     Options may be written with underscores, as DVC unpacks them from params.yaml, or with dashes. An `InputError` or
     an `OSError` (missing file, full disk) ends the script with one line on standard error and exit code 1, a wrong
     option likewise with 2, SIGINT (Ctrl-C) and SIGTERM with 130 and 143, as shells have it.
@@ -36,10 +33,8 @@ def run(*commands: Callable) -> None:
         app.command(cls=_Command)(command)
     for number in SIGNALS:
         signal.signal(number, _stop)
-    calls = [list(words) for then, words in groupby(sys.argv[1:], THEN.__eq__) if not then]
     try:
-        for arguments in calls or [[]]:
-            app(arguments, standalone_mode=False)
+        app(standalone_mode=False)
     except InputError as error:
         _end(1, f"error: {error}")
     except typer.TyperException as error:
