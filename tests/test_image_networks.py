@@ -1,13 +1,12 @@
 """The Keras applications: pictures, weights from files, embeddings; and the MLP of Table II."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import run
 
 from scenes import embedder, visual_embedding
 from scenes.classifiers.image_networks import MODULES, classifier, extractor, pictures
@@ -140,29 +139,24 @@ def test_mlp_is_table_2():
     assert [layer.activation.__name__ for layer in network.layers[1::2]] == ["relu"] * 3 + ["softmax"]
 
 
-def embed(*options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, ROOT / "stages/embed_visual.py", "media.csv", "frames.npy", "out.npy", *options]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 def test_embeddings_of_clips_with_and_without_pictures():
     np.save("frames.npy", FRAMES)
     pd.DataFrame({"clip": list("abc"), "audio": "", "video": ["a.mp4", "", "c.mp4"]}).to_csv("media.csv", index=False)
     network = plain()
     network.save_weights("w.weights.h5")
-    result = embed("--network", "MobileNetV2", "--size", "32", "--weights", "w.weights.h5", "--precision", "float32")
+    embed = ["embed_visual.py", "media.csv", "frames.npy", "out.npy", "--network", "MobileNetV2", "--size", "32"]
+    result = run(*embed, "--weights", "w.weights.h5", "--precision", "float32")
     assert result.returncode == 0, result.stderr
     rows = np.load("out.npy")
     assert rows.shape == (3, 10, 1280) and rows.dtype == np.float32 and not rows[1].any()
     expected = np.asarray(network(small_pictures(), training=False)).reshape(3, 10, 1280)
     assert np.linalg.norm(rows[[0, 2]] - expected[[0, 2]]) < 1e-4 * np.linalg.norm(expected)
 
-    untrained = ["--network", "MobileNetV2", "--size", "32", "--no-pretrained"]
-    result = embed(*untrained)
+    result = run(*embed, "--no-pretrained")
     assert result.returncode == 0, result.stderr
     assert np.load("out.npy")[0].std(axis=0).max() > 0.05  # with the initial averages of batch norm 1e-12
     pd.DataFrame({"clip": list("abc"), "audio": "x.wav", "video": ""}).to_csv("media.csv", index=False)
-    result = embed(*untrained)
+    result = run(*embed, "--no-pretrained")
     assert result.returncode == 1 and "no clip has a video" in result.stderr.splitlines()[-1]
 
 
