@@ -1,6 +1,7 @@
 """Real media files and tables for the tests, made on the spot."""
 
 import io
+import os
 import runpy
 import signal
 import subprocess
@@ -8,6 +9,10 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from fractions import Fraction
 from pathlib import Path
+
+# As in the demo: no graphs; and one thread, as two that wait for each other lose more than they gain on small networks.
+os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import av
 import hypothesis

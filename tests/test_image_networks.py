@@ -54,8 +54,8 @@ def test_weights_saved_by_plain_keras_give_its_embeddings(top, file):
     network.save_weights(file) if file.endswith(".weights.h5") else network.save(file)
     inputs = small_pictures()
     pooled = keras.Model(network.input, network.layers[-2 if top else -1].output)
-    expected = np.asarray(pooled(inputs, training=False))
-    found = np.asarray(extractor("MobileNetV2", 32, True, file)(inputs, training=False))
+    expected = keras.ops.convert_to_numpy(pooled(inputs, training=False))
+    found = keras.ops.convert_to_numpy(extractor("MobileNetV2", 32, True, file)(inputs, training=False))
     assert expected.std(axis=0).max() > 0.01
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
@@ -119,7 +119,8 @@ def test_every_layer_of_a_classifier_trains():
 def test_forward_fills_the_last_batch_and_drops_the_filling():
     network = mlp(6, 3, [5], 0.0)
     inputs = np.random.default_rng(0).standard_normal((BATCH + 3, 6)).astype(np.float32)
-    np.testing.assert_allclose(forward(network, inputs), network(inputs), rtol=1e-6, atol=1e-7)
+    expected = keras.ops.convert_to_numpy(network(inputs))
+    np.testing.assert_allclose(forward(network, inputs), expected, rtol=1e-6, atol=1e-7)
 
 
 def test_agreement_is_that_of_the_worst_row():
@@ -149,7 +150,7 @@ def test_embeddings_of_clips_with_and_without_pictures():
     assert result.returncode == 0, result.stderr
     rows = np.load("out.npy")
     assert rows.shape == (3, 10, 1280) and rows.dtype == np.float32 and not rows[1].any()
-    expected = np.asarray(network(small_pictures(), training=False)).reshape(3, 10, 1280)
+    expected = keras.ops.convert_to_numpy(network(small_pictures(), training=False)).reshape(3, 10, 1280)
     assert np.linalg.norm(rows[[0, 2]] - expected[[0, 2]]) < 1e-4 * np.linalg.norm(expected)
 
     result = run(*embed, "--no-pretrained")
