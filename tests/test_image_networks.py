@@ -13,7 +13,6 @@ from scenes.classifiers.image_networks import MODULES, classifier, extractor, pi
 from scenes.classifiers.mlp import WIDTHS, mlp
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
-from scenes.learning.inference import BATCH, forward
 from scenes.learning.precision import agree
 from scenes.stage.errors import InputError
 
@@ -114,13 +113,6 @@ def test_every_layer_of_a_classifier_trains():
     assert set(MODULES) == {
         "Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge",
     }  # fmt: skip
-
-
-def test_forward_fills_the_last_batch_and_drops_the_filling():
-    network = mlp(6, 3, [5], 0.0)
-    inputs = np.random.default_rng(0).standard_normal((BATCH + 3, 6)).astype(np.float32)
-    expected = keras.ops.convert_to_numpy(network(inputs))
-    np.testing.assert_allclose(forward(network, inputs), expected, rtol=1e-6, atol=1e-7)
 
 
 def test_agreement_is_that_of_the_worst_row():

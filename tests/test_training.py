@@ -15,6 +15,7 @@ from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, MixedBatches, ShuffledBatches
+from scenes.learning.inference import BATCH, forward
 from scenes.optimizer import FlatAdam
 from scenes.stage.errors import InputError
 from scenes.training import HISTORY_COLUMNS, Recipe, Trainer, train
@@ -147,6 +148,13 @@ def test_batches_in_order_and_shuffled():
     mixed = MixedBatches(load, clips, TARGETS, 4, 3, 1, parts=["beta", "original"], alpha=0.4)
     assert mixed[0][0].shape == (8, 6)
     np.testing.assert_array_equal(mixed[0][0], mixed[0][0])
+
+
+def test_forward_fills_the_last_batch_and_drops_the_filling():
+    network = small_network()
+    inputs = np.random.default_rng(0).standard_normal((BATCH + 3, 6)).astype(np.float32)
+    expected = keras.ops.convert_to_numpy(network(inputs))
+    np.testing.assert_allclose(forward(network, inputs), expected, rtol=1e-6, atol=1e-7)
 
 
 def run_training(folder: str, network: keras.Model, epochs: int = 6, fold: str = "validation") -> pd.DataFrame:
