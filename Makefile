@@ -54,6 +54,7 @@ quick: .venv/installed
 test: .venv/installed
 	@echo "Running the tests."
 	pytest
+	KERAS_BACKEND=tensorflow pytest tests/test_training.py -k "not tensorflow"
 
 app: .venv/app
 	python stages/serve.py

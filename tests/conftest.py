@@ -1,7 +1,18 @@
 """Real media files and tables for the tests, made on the spot."""
 
+import io
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 from fractions import Fraction
 from pathlib import Path
+
+# As in the demo: no graphs; and one thread, as two that wait for each other lose more than they gain on small networks.
+os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import av
 import hypothesis
@@ -18,8 +29,26 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True)
 def _scratch(tmp_path, monkeypatch):
-    """Each test works in a folder of its own: `.resume/` too lands there."""
+    """Each test works in a folder of its own, where `.resume/` too lands, and leaves Keras' precision as it was."""
     monkeypatch.chdir(tmp_path)
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].config.set_dtype_policy("float32")
+
+
+def run(script: str, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess:
+    """What `python stages/<script>` does in this or that folder, without a process that loads for seconds."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    words = [script, *map(str, arguments)]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder or Path.cwd())
+        patch.setattr(sys, "argv", words)
+        patch.setattr(signal, "signal", lambda *arguments: None)  # Ctrl-C remains the test run's
+        try:
+            runpy.run_path(str(ROOT / "stages" / script), run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def write_wav(path: Path, sound: np.ndarray, rate: int = 48_000, subtype: str = "PCM_24") -> Path:

@@ -2,14 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, noise, write_mp4, write_setup, write_wav
+from conftest import noise, run, write_mp4, write_setup, write_wav
 
 from scenes.stage.dataset import hold_out, open_rows, parse_classes, place, read_setup, read_split
 from scenes.stage.errors import InputError
@@ -21,9 +20,8 @@ TRAIN = [
 EVALUATE = ["bus-riga-90-1", "park-riga-91-1"]
 
 
-def split(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, ROOT / "stages/split.py", "split.csv", "media.csv", "classes.csv", "split.json"]
-    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, env=os.environ)
+def split(*arguments: str) -> CompletedProcess:
+    return run("split.py", "split.csv", "media.csv", "classes.csv", "split.json", *arguments)
 
 
 def test_setup_files_become_one_sorted_table(tmp_path):
@@ -141,10 +139,7 @@ def test_missing_ignore_does_not_look(tmp_path):
 
 
 def test_options_may_be_written_with_underscores():
-    assert "Usage" in subprocess.run(
-        [sys.executable, ROOT / "stages/spectrogram.py", "mel", "--sample_rate", "48000", "--help"],
-        capture_output=True, text=True,
-    ).stdout  # fmt: skip
+    assert "Usage" in run("spectrogram.py", "mel", "--sample_rate", "48000", "--help").stdout
 
 
 def test_an_array_of_another_run_is_refused(tmp_path):

@@ -1,22 +1,16 @@
 """The extraction scripts: good clips become rows, bad ones one clear line; finished work survives a failure."""
 
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, noise, write_mp4, write_wav
+from conftest import noise, run, write_mp4, write_wav
 
 from scenes import shards
 from scenes.audio import read_audio
 from scenes.spectrogram import gam, mel
 from scenes.stage.errors import InputError
-
-
-def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, ROOT / "stages" / script, *arguments], capture_output=True, text=True)
 
 
 def write_media(**columns: list[str]) -> None:

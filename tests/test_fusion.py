@@ -1,14 +1,13 @@
 """Laws of fusion, scores against scikit-learn and hand computation, and the fuse and early-detect scripts."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import run
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss, recall_score
@@ -107,11 +106,7 @@ def ensemble():
     return members
 
 
-def run(script: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, ROOT / "stages" / script, *arguments], capture_output=True, text=True)
-
-
-def fuse(*members: str) -> subprocess.CompletedProcess:
+def fuse(*members: str) -> CompletedProcess:
     return run("fuse.py", "split.csv", "classes.csv", "f-{rule}.npy", "c-{rule}.csv", "m-{rule}.json", *members,
                "--weights", "w.csv")  # fmt: skip
 

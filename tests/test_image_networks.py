@@ -1,20 +1,18 @@
 """The Keras applications: pictures, weights from files, embeddings; and the MLP of Table II."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import run
 
 from scenes import embedder, visual_embedding
 from scenes.classifiers.image_networks import MODULES, classifier, extractor, pictures
 from scenes.classifiers.mlp import WIDTHS, mlp
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
-from scenes.learning.inference import BATCH, forward
 from scenes.learning.precision import agree
 from scenes.stage.errors import InputError
 
@@ -55,8 +53,8 @@ def test_weights_saved_by_plain_keras_give_its_embeddings(top, file):
     network.save_weights(file) if file.endswith(".weights.h5") else network.save(file)
     inputs = small_pictures()
     pooled = keras.Model(network.input, network.layers[-2 if top else -1].output)
-    expected = np.asarray(pooled(inputs, training=False))
-    found = np.asarray(extractor("MobileNetV2", 32, True, file)(inputs, training=False))
+    expected = keras.ops.convert_to_numpy(pooled(inputs, training=False))
+    found = keras.ops.convert_to_numpy(extractor("MobileNetV2", 32, True, file)(inputs, training=False))
     assert expected.std(axis=0).max() > 0.01
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
@@ -117,12 +115,6 @@ def test_every_layer_of_a_classifier_trains():
     }  # fmt: skip
 
 
-def test_forward_fills_the_last_batch_and_drops_the_filling():
-    network = mlp(6, 3, [5], 0.0)
-    inputs = np.random.default_rng(0).standard_normal((BATCH + 3, 6)).astype(np.float32)
-    np.testing.assert_allclose(forward(network, inputs), network(inputs), rtol=1e-6, atol=1e-7)
-
-
 def test_agreement_is_that_of_the_worst_row():
     exact = np.random.default_rng(0).standard_normal((5, 100))
     assert agree(exact * 2, exact)
@@ -140,29 +132,24 @@ def test_mlp_is_table_2():
     assert [layer.activation.__name__ for layer in network.layers[1::2]] == ["relu"] * 3 + ["softmax"]
 
 
-def embed(*options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, ROOT / "stages/embed_visual.py", "media.csv", "frames.npy", "out.npy", *options]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 def test_embeddings_of_clips_with_and_without_pictures():
     np.save("frames.npy", FRAMES)
     pd.DataFrame({"clip": list("abc"), "audio": "", "video": ["a.mp4", "", "c.mp4"]}).to_csv("media.csv", index=False)
     network = plain()
     network.save_weights("w.weights.h5")
-    result = embed("--network", "MobileNetV2", "--size", "32", "--weights", "w.weights.h5", "--precision", "float32")
+    embed = ["embed_visual.py", "media.csv", "frames.npy", "out.npy", "--network", "MobileNetV2", "--size", "32"]
+    result = run(*embed, "--weights", "w.weights.h5", "--precision", "float32")
     assert result.returncode == 0, result.stderr
     rows = np.load("out.npy")
     assert rows.shape == (3, 10, 1280) and rows.dtype == np.float32 and not rows[1].any()
-    expected = np.asarray(network(small_pictures(), training=False)).reshape(3, 10, 1280)
+    expected = keras.ops.convert_to_numpy(network(small_pictures(), training=False)).reshape(3, 10, 1280)
     assert np.linalg.norm(rows[[0, 2]] - expected[[0, 2]]) < 1e-4 * np.linalg.norm(expected)
 
-    untrained = ["--network", "MobileNetV2", "--size", "32", "--no-pretrained"]
-    result = embed(*untrained)
+    result = run(*embed, "--no-pretrained")
     assert result.returncode == 0, result.stderr
     assert np.load("out.npy")[0].std(axis=0).max() > 0.05  # with the initial averages of batch norm 1e-12
     pd.DataFrame({"clip": list("abc"), "audio": "x.wav", "video": ""}).to_csv("media.csv", index=False)
-    result = embed(*untrained)
+    result = run(*embed, "--no-pretrained")
     assert result.returncode == 1 and "no clip has a video" in result.stderr.splitlines()[-1]
 
 

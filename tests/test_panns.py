@@ -3,8 +3,6 @@
 import csv
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import embed_audio
@@ -13,7 +11,7 @@ import pytest
 import soxr
 import torch
 import torchlibrosa
-from conftest import ROOT, noise, write_wav
+from conftest import noise, run, write_wav
 
 from scenes import panns
 from scenes.audio import read_audio
@@ -247,15 +245,10 @@ def write_clips() -> None:
     Path("media.csv").write_text("clip,audio,video\n1,,\n2,a.wav,\n3,c.wav,\n")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, ROOT / "stages" / "embed_audio.py", "media.csv", *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 def test_embeddings_of_seconds_and_clips_end_to_end(checkpoint):
     write_clips()
     given = ["--network", "MobileNetV1", "--weights", str(checkpoint), "--no-verify-hash"]
-    result = run("out/a.npy", *given, "--layer", "fc1")
+    result = run("embed_audio.py", "media.csv", "out/a.npy", *given, "--layer", "fc1")
     assert result.returncode == 0, result.stderr
     assert "warning: 1 clips: sound at 44100 Hz, resampled to 48000 Hz (the first: c.wav)" in result.stderr
     assert result.stderr.count("warning") == 1, "a clip at 48 kHz is resampled without a word"
@@ -275,7 +268,9 @@ def test_embeddings_of_seconds_and_clips_end_to_end(checkpoint):
 def test_untrained_embeddings_follow_the_seed():
     write_wav(Path("a.wav"), noise())
     Path("media.csv").write_text("clip,audio\n1,a.wav\n")
-    result = run("a.npy", "--network=MobileNetV1", "--no-pretrained", "--weights=none", "--seed=3")
+    result = run(
+        "embed_audio.py", "media.csv", "a.npy", "--network=MobileNetV1", "--no-pretrained", "--weights=none", "--seed=3"
+    )
     assert result.returncode == 0, result.stderr
     embed_audio.main(Path("media.csv"), Path("b.npy"), "MobileNetV1", pretrained=False, seed=3)
     assert Path("a.npy").read_bytes() == Path("b.npy").read_bytes() and np.load("a.npy").any()

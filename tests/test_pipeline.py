@@ -189,7 +189,7 @@ def test_every_requirement_is_pinned():
 
 
 SMALL = {
-    "demo": {"train": 2, "evaluate": 1, "locations": 2},
+    "demo": {"train": 2, "evaluate": 1, "locations": 2, "width": 64, "height": 64, "fps": 2},
     "frames": {"size": 32},
     "vgg14": {"widths": [4, 4, 4, 4], "dense": 8},
     "visual": {"InceptionV3": {"size": 75}},

@@ -43,9 +43,15 @@ def write_run(accuracies: dict[str, float], clips: int, places: int, curves: dic
     Path("metrics/seeds.csv").write_text("framework,seed,accuracy\n")
 
 
-def report(*options: str, setup: str = "data/demo/clips/evaluation_setup") -> subprocess.CompletedProcess:
-    command = [sys.executable, ROOT / "stages/report.py", *made_up.report_arguments(), "--setup", setup, *options]
-    return subprocess.run(command, capture_output=True, text=True)
+SETUP = "data/demo/clips/evaluation_setup"
+
+
+def here(*frameworks: str, pretrained: list[str] = (), setup: str = SETUP) -> None:
+    """The report in this process."""
+    *paths, page, figure, details = made_up.report_arguments()[:7]
+    named = made_up.report_arguments()[7 : -2 * len(made_up.REPORT_OPTIONS)]
+    main(*map(Path, paths), Path(page), figure, details, [*named, *frameworks], **made_up.REPORT_OPTIONS,
+         setup=Path(setup), pretrained=pretrained)  # fmt: skip
 
 
 def tables(page: str) -> dict[str, list[list[str]]]:
@@ -66,10 +72,8 @@ def papers(tmp_path_factory):
     folder, before = tmp_path_factory.mktemp("papers"), Path.cwd()
     os.chdir(folder)
     write_run(PAPER, 3645, 126, CURVES)
-    result = report("--pretrained", "VGG19=false", "--pretrained", "Xception=true",
-                    setup="/absolute/data/tau/clips/evaluation_setup")  # fmt: skip
+    here(pretrained=["VGG19=false", "Xception=true"], setup="/absolute/data/tau/clips/evaluation_setup")
     os.chdir(before)
-    assert result.returncode == 0, result.stderr
     return folder / "metrics"
 
 
@@ -145,8 +149,7 @@ def test_the_joint_network_stands_beside_the_two_trained_alone():
     accuracies = {"audio_spectrogram/mel": 50.0, "visual_image/MobileNetV2": 78.0, "audio_visual/MobileNetV2": 80.0,
                   "fuse/all_models_joint-prod": 85.0}  # fmt: skip
     write_run(accuracies, 400, 40, {})
-    result = report("--pretrained", "image=false", "--pretrained", "MobileNetV2=true")
-    assert result.returncode == 0, result.stderr
+    here(pretrained=["image=false", "MobileNetV2=true"])
     text = Path("metrics/README.md").read_text()
     table = pd.read_csv("metrics/joint.csv").set_index("other")
     assert list(table.index) == ["audio_spectrogram/mel", "visual_image/MobileNetV2", "prod"]
@@ -175,7 +178,8 @@ def test_a_second_run_prints_its_own_figures_and_what_was_not_run():
     write_run(accuracies, 80, 20, {"mel_inception": 0.5})
     seeds = [("audio_spectrogram/mel", 0, 0.55), ("audio_spectrogram/mel", 1, 0.65)]
     pd.DataFrame(seeds, columns=["framework", "seed", "accuracy"]).to_csv("metrics/seeds.csv", index=False)
-    result = report("--pretrained", "InceptionV3=false")
+    command = [sys.executable, ROOT / "stages/report.py", *made_up.report_arguments(), "--setup", SETUP]
+    result = subprocess.run([*command, "--pretrained", "InceptionV3=false"], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "not run: predictions/audio_spectrogram/cqt.npy" in result.stderr
     text = Path("metrics/README.md").read_text()
@@ -212,20 +216,14 @@ def test_a_second_run_prints_its_own_figures_and_what_was_not_run():
     assert {path.name: path.read_bytes() for path in Path("metrics").iterdir()} == written
 
 
-def here(*frameworks: str, pretrained: list[str] = ()) -> None:
-    """The report in this process."""
-    *paths, page, figure, details = made_up.report_arguments()[:7]
-    named = made_up.report_arguments()[7 : -2 * len(made_up.REPORT_OPTIONS)]
-    main(*map(Path, paths), Path(page), figure, details, [*named, *frameworks], **made_up.REPORT_OPTIONS,
-         setup=Path("data/demo/clips/evaluation_setup"), pretrained=pretrained)  # fmt: skip
-
-
 def test_a_wrong_file_ends_in_one_line():
     write_run({"audio_spectrogram/mel": 50.0}, 20, 5, {})
     made_up.write("predictions/visual_image/VGG19.npy", np.zeros((3, 10, 10)))
-    result = report()
-    assert result.returncode == 1 and "Traceback" not in result.stderr and not Path("metrics/README.md").exists()
-    assert result.stderr.startswith("error: predictions/visual_image/VGG19.npy: shape (3, 10, 10), expected (20, 10,")
+    with pytest.raises(
+        InputError, match=r"^predictions/visual_image/VGG19.npy: shape \(3, 10, 10\), expected \(20, 10,"
+    ):
+        here()
+    assert not Path("metrics/README.md").exists()
 
 
 @pytest.mark.parametrize(

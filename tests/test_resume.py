@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
-from conftest import ROOT
+from conftest import ROOT, run
 
 CLIPS = 24
 
@@ -90,19 +90,18 @@ def test_a_killed_training_goes_on_to_the_same_weights():
     Path("classes.csv").write_text("class,meta_class\na,x\nb,x\nc,y\n")
     np.save("embedding.npy", np.random.default_rng(0).standard_normal((12, 10, 64)).astype(np.float32))
 
-    def command(name: str) -> subprocess.Popen:
-        return start(TRAINING, str(ROOT / "stages"), "split.csv", "classes.csv", "embedding.npy", f"{name}.weights.h5",
-                     f"{name}.csv", "--modality", "audio", "--epochs", "40", "--batch", "30", "--lr", "0.01",
-                     "--widths", "16", "--widths", "16")  # fmt: skip
+    def command(name: str) -> list[str]:
+        return ["split.csv", "classes.csv", "embedding.npy", f"{name}.weights.h5", f"{name}.csv", "--modality", "audio",
+                "--epochs", "40", "--batch", "30", "--lr", "0.01", "--widths", "16", "--widths", "16"]  # fmt: skip
 
-    assert command("whole").wait() == 0
-    process = command("cut")
+    assert run("train_embedding.py", *command("whole")).returncode == 0
+    process = start(TRAINING, str(ROOT / "stages"), *command("cut"))
     wait_for(lambda: list(Path(".resume").glob("cut.weights.h5@*/epoch-*.weights.h5")))
     kill(process)
     assert not Path("cut.weights.h5").exists()
     states = [path.name for path in Path(".resume").glob("cut.weights.h5@*/epoch-*")]
     assert states and "epoch-000040.weights.h5" not in states
-    assert command("cut").wait() == 0
+    assert start(TRAINING, str(ROOT / "stages"), *command("cut")).wait() == 0
     assert list(pd.read_csv("cut.csv")["epoch"]) == list(range(1, 41))
     expected, found = weights("whole.weights.h5"), weights("cut.weights.h5")
     assert expected.keys() == found.keys() and len(expected) >= 6

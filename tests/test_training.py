@@ -15,6 +15,7 @@ from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, MixedBatches, ShuffledBatches
+from scenes.learning.inference import BATCH, forward
 from scenes.optimizer import FlatAdam
 from scenes.stage.errors import InputError
 from scenes.training import HISTORY_COLUMNS, Recipe, Trainer, train
@@ -73,10 +74,12 @@ def load(clips, seconds):
 def test_loss_is_equation_1():
     network, l2 = small_network(), 0.03
     samples, targets = SAMPLES[:4, 0], np.array([[0.7, 0.3, 0], [0, 0.5, 0.5], [0, 0, 1], [1, 0, 0]], np.float32)
-    predicted = np.asarray(network(samples, training=False), np.float64)
+    predicted = keras.ops.convert_to_numpy(network(samples, training=False)).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         divergence = np.where(targets > 0, targets * np.log(targets / predicted), 0).sum(axis=1).mean()
-    norm = sum((np.asarray(variable, np.float64) ** 2).sum() for variable in network.trainable_variables)
+    norm = sum(
+        (keras.ops.convert_to_numpy(variable).astype(np.float64) ** 2).sum() for variable in network.trainable_variables
+    )
     loss = Trainer(network, keras.optimizers.SGD(), l2).evaluate(samples, targets, verbose=0)[0]
     assert loss == pytest.approx(divergence + l2 / 2 * norm, rel=1e-5)
 
@@ -93,7 +96,7 @@ def test_flat_adam_takes_keras_steps():
             gradients = [generator.standard_normal(start.shape).astype(np.float32) for start in starts]
             optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in gradients], variables)
         assert int(optimizer.iterations) == 20
-        ends.append([np.asarray(variable) for variable in variables])
+        ends.append([keras.ops.convert_to_numpy(variable) for variable in variables])
     for start, expected, found in zip(starts, *ends, strict=True):
         assert np.abs(expected - start).max() > 0.02
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
@@ -103,16 +106,16 @@ def test_reestimated_statistics_are_those_of_the_data():
     network = small_network(rate=0.5)
     batches = Batches(load, np.arange(8), TARGETS, 80)
     samples = batches[0][0]
-    rough = np.asarray(network(samples, training=False))
+    rough = keras.ops.convert_to_numpy(network(samples, training=False))
     reestimate(network, batches)
-    exact = np.asarray(network(samples, training=False))
+    exact = keras.ops.convert_to_numpy(network(samples, training=False))
     for layer in network.layers:
         if isinstance(layer, layers.Dropout):
             assert layer.rate == 0.5
             layer.rate = 0.0
         if isinstance(layer, layers.BatchNormalization):
             assert layer.momentum == 0.99
-    np.testing.assert_allclose(exact, network(samples, training=True), rtol=1e-4)
+    np.testing.assert_allclose(exact, keras.ops.convert_to_numpy(network(samples, training=True)), rtol=1e-4)
     assert np.abs(rough - exact).max() > 0.01
 
 
@@ -121,9 +124,9 @@ def test_reestimation_averages_over_batches():
     norm = next(layer for layer in network.layers if isinstance(layer, layers.BatchNormalization))
     hidden = keras.Model(network.input, norm.input)
     batches = Batches(load, np.arange(8), TARGETS, 20)
-    expected = np.mean([np.asarray(hidden(batches[i][0])).mean(axis=0) for i in range(4)], axis=0)
+    expected = np.mean([keras.ops.convert_to_numpy(hidden(batches[i][0])).mean(axis=0) for i in range(4)], axis=0)
     reestimate(network, batches)
-    np.testing.assert_allclose(norm.moving_mean, expected, rtol=1e-5)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_mean), expected, rtol=1e-5)
 
 
 def test_batches_in_order_and_shuffled():
@@ -145,6 +148,13 @@ def test_batches_in_order_and_shuffled():
     mixed = MixedBatches(load, clips, TARGETS, 4, 3, 1, parts=["beta", "original"], alpha=0.4)
     assert mixed[0][0].shape == (8, 6)
     np.testing.assert_array_equal(mixed[0][0], mixed[0][0])
+
+
+def test_forward_fills_the_last_batch_and_drops_the_filling():
+    network = small_network()
+    inputs = np.random.default_rng(0).standard_normal((BATCH + 3, 6)).astype(np.float32)
+    expected = keras.ops.convert_to_numpy(network(inputs))
+    np.testing.assert_allclose(forward(network, inputs), expected, rtol=1e-6, atol=1e-7)
 
 
 def run_training(folder: str, network: keras.Model, epochs: int = 6, fold: str = "validation") -> pd.DataFrame:
@@ -193,8 +203,8 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(monkeypatch):
     whole, cut = small_network(), small_network()
     whole.load_weights("whole/m.weights.h5")
     cut.load_weights("cut/m.weights.h5")
-    for expected, variable in zip(whole.variables, cut.variables, strict=True):
-        np.testing.assert_allclose(variable, expected, rtol=1e-5, atol=1e-7)
+    for expected, found in zip(whole.get_weights(), cut.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
 def interrupt_at(epoch, shuffle):

@@ -1,12 +1,10 @@
 """A small checkout whose run is finished: two clips, their features, two networks with seeded weights, predictions."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import yaml
-from conftest import ROOT, noise, write_mp4, write_wav
+from conftest import ROOT, noise, run, write_mp4, write_wav
 
 from scenes.classifiers.audio_visual import audio_visual
 from scenes.classifiers.image_networks import classifier
@@ -86,6 +84,5 @@ def _options(numbers: dict) -> list[str]:
 
 
 def _run(folder: Path, script: str, *arguments: str) -> None:
-    command = [sys.executable, ROOT / "stages" / script, *arguments]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    result = run(script, *arguments, folder=folder)
     assert result.returncode == 0, result.stderr

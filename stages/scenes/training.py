@@ -131,7 +131,12 @@ def train(
     trainer = Trainer(network, adam(recipe.lr), recipe.l2)
     checkpoint, best = Checkpoint(folder), folder / "best.weights.h5"
     log = EpochLog(folder / "history.csv", model.name, network, validation)
-    shuffle = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch))
+
+    def start_epoch(epoch: int, logs: dict | None = None) -> None:
+        # Torch's dropout draws from the process' generator: after a kill too, as it would have.
+        keras.utils.set_random_seed(int(np.random.SeedSequence([recipe.seed, epoch]).generate_state(1)[0]))
+        batches.shuffle(epoch)
+
     with log.bar:
         trainer.fit(
             batches,
@@ -140,7 +145,7 @@ def train(
             initial_epoch=checkpoint.restore(trainer),
             verbose=0,
             callbacks=[
-                shuffle,
+                keras.callbacks.LambdaCallback(on_epoch_begin=start_epoch),
                 log,
                 *([BestEpoch(best, network, log)] if recipe.keep == "best" else []),
                 checkpoint,
