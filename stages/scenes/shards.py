@@ -16,7 +16,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from scenes.stage.cli import leave_signals
+from scenes.stage.cli import leave_signals, stop_if_asked
 from scenes.stage.errors import InputError, MediaWarning
 from scenes.stage.outputs import allocate_array, naming, writing
 from scenes.stage.resume import finish, resume_folder
@@ -91,6 +91,7 @@ def map_clips(
                 messages[message] += 1
                 first.setdefault(message, clip)
             bar.update(len(clips[start : start + SHARD]))
+            stop_if_asked()
     for message, count in messages.items():
         print(f"warning: {count} clips: {message} (the first: {first[message]})", file=sys.stderr)
     with writing(output) as temporary:

@@ -16,6 +16,7 @@ from scenes.learning.inference import BATCH, predict
 from scenes.learning.mixup import check
 from scenes.learning.precision import on_gpu
 from scenes.optimizer import adam, square_norm
+from scenes.stage.cli import stop_if_asked
 from scenes.stage.dataset import SECONDS, labels
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_csv, writing
@@ -259,6 +260,7 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs=None) -> None:
         self.bar.update()
+        stop_if_asked()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         seconds = round(time.perf_counter() - self.start, 1)

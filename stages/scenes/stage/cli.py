@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 from scenes.stage.errors import InputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_received: list[int] = []
 
 
 class StoppedError(BaseException):
@@ -35,15 +36,18 @@ def run(*commands: Callable) -> None:
         signal.signal(number, _stop)
     try:
         app(standalone_mode=False)
-    except InputError as error:
-        _end(1, f"error: {error}")
-    except typer.TyperException as error:
-        _end(2, f"error: {_explained(error)}")
-    except OSError as error:
-        _end(1, f"error: {error.filename or 'input/output'}: {error.strerror or error}")
-    except StoppedError as stopped:
-        number = signal.Signals(stopped.args[0])
-        _end(128 + number, f"stopped by {number.name}; run it again to go on")
+    except (Exception, StoppedError) as error:
+        if _received:  # whatever other libraries made of it on its way
+            number = signal.Signals(_received[0])
+            _end(128 + number, f"stopped by {number.name}; run it again to go on")
+        match error:
+            case InputError():
+                _end(1, f"error: {error}")
+            case typer.TyperException():
+                _end(2, f"error: {_explained(error)}")
+            case OSError():
+                _end(1, f"error: {error.filename or 'input/output'}: {error.strerror or error}")
+        raise
 
 
 class _Command(TyperCommand):
@@ -57,7 +61,20 @@ class _Command(TyperCommand):
 
 
 def _stop(number: int, frame: object) -> None:
-    raise StoppedError(number)
+    _received.append(number)
+    stop_if_asked()
+
+
+def stop_if_asked() -> None:
+    """Raise again what compiled code may have swallowed: to be called after each step of long work.
+
+    Raises
+    ------
+    StoppedError
+        If a signal to end has come.
+    """
+    if _received:
+        raise StoppedError(_received[0])
 
 
 def leave_signals() -> None:
