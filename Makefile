@@ -14,8 +14,9 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: all paper quick test app test-app lint benchmark dag clean
 
 # Lines of stages are run side by side, JOBS lines at a time, each on its share of the cores: on a processor, much of a
-# small training is one thread's work. JOBS=1 on one GPU.
-JOBS ?= 2
+# small training is one thread's work, and three find more to do on two cores than two, which wait for each other's DVC.
+# JOBS=1 on one GPU.
+JOBS ?= 3
 THREADS = $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + $(JOBS) - 1) / $(JOBS) )))
 side-by-side = OMP_NUM_THREADS=$(THREADS) xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
 stages = dvc stage list --name-only | grep -E
