@@ -14,9 +14,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: all paper quick test app test-app lint benchmark dag clean
 
 # Lines of stages are run side by side, JOBS lines at a time, each on its share of the cores: on a processor, much of a
-# small training is one thread's work, and three find more to do on two cores than two, which wait for each other's DVC.
-# JOBS=1 on one GPU.
-JOBS ?= 3
+# small training is one thread's work. JOBS=1 on one GPU.
+JOBS ?= 2
 THREADS = $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + $(JOBS) - 1) / $(JOBS) )))
 side-by-side = OMP_NUM_THREADS=$(THREADS) xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
 stages = dvc stage list --name-only | grep -E
@@ -24,8 +23,9 @@ lanes = $(stages) '^predict-($(1))' | tac | \
 	sed -E 's/predict-(.*)/train-\1 &/; s/train-(audio|visual)-embedding@(\w+)/embed-\1@\2 &/; \
 	s/train-dcase-baseline@(audio|visual)/embed-openl3@\1 &/; \
 	s/train-audio-spectrogram@(\w+)/spectrogram@\1 &/'
-# The paper: a line a classifier, from its features to its predictions, the largest first; then the ensembles.
-paper = dvc repro frames && $(call lanes,(audio|visual)-(spectrogram|embedding|image)) | $(side-by-side) && \
+# The paper: a line a classifier, from its features to its predictions, the shortest last; then the ensembles.
+paper = dvc repro frames && { $(call lanes,visual-image); $(call lanes,audio-(embedding|spectrogram)); \
+	$(call lanes,visual-embedding); } | $(side-by-side) && \
 	$(stages) '^fuse|^early-detect' | grep -v joint | paste -d ' ' - - - | $(side-by-side)
 # What is compared with it and goes beyond it: first what needs the media, the split or one classifier.
 beyond = { $(call lanes,audio-visual); $(call lanes,dcase-baseline@(audio|visual)); \
