@@ -17,8 +17,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # small training is one thread's work. JOBS=1 on one GPU.
 JOBS ?= 2
 THREADS = $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + $(JOBS) - 1) / $(JOBS) )))
-# Memory that a training frees stays with it (GNU's malloc): to ask the system anew at each step costs a large network a
-# tenth of its time.
+# Memory that a training frees stays with it (GNU's malloc): to ask the system anew at each step costs a large network up
+# to a tenth of its time.
 side-by-side = OMP_NUM_THREADS=$(THREADS) MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 \
 	xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
 stages = dvc stage list --name-only | grep -E
