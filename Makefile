@@ -22,6 +22,7 @@ THREADS = $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + $(JOBS) - 1) / $(JO
 side-by-side = OMP_NUM_THREADS=$(THREADS) MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 \
 	xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
 stages = dvc stage list --name-only | grep -E
+robustness = dvc stage list --name-only data/robustness/dvc.yaml | grep -E
 lanes = $(stages) '^predict-($(1))' | tac | \
 	sed -E 's/predict-(.*)/train-\1 &/; s/train-(audio|visual)-embedding@(\w+)/embed-\1@\2 &/; \
 	s/train-dcase-baseline@(audio|visual)/embed-openl3@\1 &/; \
@@ -29,15 +30,15 @@ lanes = $(stages) '^predict-($(1))' | tac | \
 # The paper: a line a classifier, from its features to its predictions, the shortest last; then the ensembles.
 paper = dvc repro frames && { $(call lanes,visual-image); $(call lanes,audio-(embedding|spectrogram)); \
 	$(call lanes,visual-embedding); } | $(side-by-side) && \
-	$(stages) '^fuse|^early-detect' | grep -v joint | paste -d ' ' - - - | $(side-by-side)
+	$(stages) '^fuse|^early-detect' | grep -v joint | paste -d ' ' - - - - - | $(side-by-side)
 # The system that it is compared with: two networks, then what needs both.
 baseline = $(call lanes,dcase-baseline@(audio|visual)) | $(side-by-side) && \
 	$(call lanes,dcase-baseline@(early|official)) | $(side-by-side)
 # What goes beyond: first what needs the media, the split or two classifiers, then what needs more.
 beyond = { $(call lanes,audio-visual); $(stages) '^spectrogram-strict' | sed 's/spectrogram-\(.*\)/& predict-\1/'; \
-	$(stages) '^robustness' | paste -d ' ' - -; } | $(side-by-side) && \
+	$(robustness) ':robustness' | paste -d ' ' - -; } | $(side-by-side) && \
 	{ echo fuse-all_models_joint calibrate early-exit; \
-	$(stages) '^predict-robustness' | tac | paste -d ' ' - -; } | $(side-by-side)
+	$(robustness) ':predict' | tac | paste -d ' ' - -; } | $(side-by-side)
 up-to-date = { [ -d data/predictions ] && dvc repro --dry 2>/dev/null | grep 'up to date'; }
 demo = Unless params.yaml says otherwise: synthetic clips, untrained networks. These figures say nothing of real scenes.
 

@@ -20,7 +20,7 @@ from scenes.evaluation import baseline_scores
 from scenes.evaluation.scoring import evaluate
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
-from scenes.learning.inference import BATCH, load_weights, predict
+from scenes.learning.inference import batch_size, load_weights, predict
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, open_rows, read_classes, read_split
@@ -142,11 +142,12 @@ def baseline(
     """A system of the DCASE 2021 Task 1B baseline on OpenL3's embeddings."""
     clips, table = read_split(split), read_classes(classes)
     embeddings = open_embeddings(system, embedding, clips)
-    frames = _predict(
-        build(system, len(table)), model, loader(embeddings), clips, columns(system), embeddings[0].shape[1]
-    )
-    write_array(predictions, frames)
-    evaluate(clips, table, baseline_scores.seconds(frames), confusion, metrics, baseline_scores.clips(frames))
+    frames, dimension = embeddings[0].shape[1:]
+    network = build(system, dimension, len(table))
+    probabilities = _predict(network, model, loader(embeddings), clips, columns(system), frames)
+    write_array(predictions, probabilities)
+    seconds, of_clips = baseline_scores.seconds(probabilities), baseline_scores.clips(probabilities)
+    evaluate(clips, table, seconds, confusion, metrics, of_clips)
 
 
 def _predict(
@@ -158,7 +159,8 @@ def _predict(
     present = (clips[np.atleast_1d(modality)] != "").all(axis=1).to_numpy()
     probabilities = np.full((len(clips), units, network.output_shape[-1]), np.nan, np.float32)
     if present.any():
-        batches = Batches(load, clips.index.to_numpy()[present], np.empty((len(split), 0)), BATCH, units)
+        rows, unlabelled = clips.index.to_numpy()[present], np.empty((len(split), 0))
+        batches = Batches(load, rows, unlabelled, batch_size(network), units)
         probabilities[present] = predict(network, batches, model.name).reshape(-1, *probabilities.shape[1:])
     return probabilities
 

@@ -15,7 +15,7 @@ from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
 from scenes.evaluation.robustness import seconds_used
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
-from scenes.learning.inference import BATCH, load_weights, predict
+from scenes.learning.inference import batch_size, load_weights, predict
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import Rows, open_rows, read_classes, read_split
@@ -82,7 +82,8 @@ def _predict(
         return load(rows, clips * conditions + condition, chosen[second])
 
     if len(present):
-        batches = Batches(disturbed, present, np.empty((len(media), 0)), BATCH, conditions * seconds)
+        unlabelled = np.empty((len(media), 0))
+        batches = Batches(disturbed, present, unlabelled, batch_size(network), conditions * seconds)
         said = predict(network, batches, model.name).reshape(len(present), conditions, seconds, -1)
         probabilities[:, present] = said.swapaxes(0, 1)
     return probabilities

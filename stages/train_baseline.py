@@ -20,7 +20,6 @@ from scenes.classifiers.baseline import (
 from scenes.learning.backend import keras
 from scenes.learning.inference import load_weights
 from scenes.learning.precision import policy
-from scenes.openl3 import DIMENSION
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import hold_out, read_classes, read_split
@@ -49,21 +48,21 @@ def main(
     # The baseline has a validation of its own: that of the other systems is kept out of it, as of their training.
     own = hold_out(clips.assign(fold=clips["fold"].replace("validation", "evaluate")), validation, seed)
     embeddings = open_embeddings(system, embedding, clips)
+    frames, dimension = embeddings[0].shape[1:]
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(policy(precision))
     inputs = [split, *(Path(embedding.format(modality=modality)) for modality in MODALITIES[system])]
     if system == "official":
         trained = [Path(nets.format(modality=modality)) for modality in MODALITIES[system]]
-        parts = [classifier(DIMENSION, len(table), modality) for modality in MODALITIES[system]]
+        parts = [classifier(dimension, len(table), modality) for modality in MODALITIES[system]]
         for part, path in zip(parts, trained, strict=True):
             load_weights(part, path)
         network, inputs = official(*parts, len(table)), inputs + trained
     else:
-        network = build(system, len(table))
+        network = build(system, dimension, len(table))
         present = (own[columns(system)] != "").all(axis=1) & (own["fold"] == "train")
         if present.any():
             set_moments(network, *moments(embeddings, np.flatnonzero(present)))
-    frames = embeddings[0].shape[1]
     recipe = Recipe(epochs, batch, frames, lr, l2, ["original"], 1.0, False, seed, keep="best")
     train(network, loader(embeddings), own, table, columns(system), inputs, model, history, recipe, frames)
 

@@ -11,7 +11,6 @@ import train_audio_visual
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenes import training
 from scenes.classifiers.audio_visual import MODALITIES, audio_visual, loader
 from scenes.classifiers.image_networks import SCENE, classifier
 from scenes.classifiers.mlp import head
@@ -141,7 +140,6 @@ def test_with_both_modalities_it_knows_what_neither_tells_alone():
 def test_an_interrupted_training_goes_on_to_the_same_weights(monkeypatch):
     """With dropout in the head, whose random numbers go on too."""
     load, shuffle = loader(of(DATA["audio"]), of(DATA["video"])), MixedBatches.shuffle
-    monkeypatch.setattr(training, "PAUSE", 0.0)
 
     def interrupt(batches, epoch):
         if epoch == 2:

@@ -28,7 +28,7 @@ def trainable(net: keras.Model) -> int:
     ("system", "parameters"), [("audio", 338_634), ("visual", 338_634), ("early", 600_778), ("official", 34_186)]
 )
 def test_the_systems_have_the_published_sizes(system, parameters):
-    net = build(system, 10)
+    net = build(system, 512, 10)
     assert trainable(net) == parameters
     assert net.input_shape == (None, 512 * len(MODALITIES[system])) and net.output_shape == (None, 10)
 
@@ -156,7 +156,7 @@ def test_the_four_systems_learn_and_are_scored_as_published(data):
         assert metrics["clips"] == len(actual)
         assert len(pd.read_csv(f"{system}.confusion.csv")) == len(actual)
     # What the official system took from the two others is as they left it.
-    frozen = build("official", 3)
+    frozen = build("official", 512, 3)
     frozen.load_weights("official.weights.h5")
     alone = classifier(512, 3, "audio")
     alone.load_weights("audio.weights.h5")
@@ -193,7 +193,7 @@ def test_a_fault_ends_in_one_line(data):
     with pytest.raises(InputError, match="audio.weights.h5: no clip is left for validation"):
         train("audio", validation=0.0)
     np.save("visual.npy", np.zeros((len(data), FRAMES + 1, 512), np.float32))
-    with pytest.raises(InputError, match=r"visual.npy: shape \(21, 7, 512\), expected \(21, 6, 512\); embed again"):
+    with pytest.raises(InputError, match=r"visual.npy: shape \(21, 7, 512\), expected \[clips, T, D\] as the other"):
         train("early")
     np.save("visual.npy", np.zeros((3, FRAMES, 512), np.float32))
     with pytest.raises(InputError, match="visual.npy: 3 rows for 21 clips"):

@@ -18,7 +18,7 @@ from scenes.evaluation.predictions import with_families
 
 STAGES = {
     name: {**stage.pop("do", {}), **stage}
-    for file in ("dvc.yaml", "data/demo/dvc.yaml", "data/tau/dvc.yaml")
+    for file in ("dvc.yaml", "data/demo/dvc.yaml", "data/robustness/dvc.yaml", "data/tau/dvc.yaml")
     for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
 }
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -27,7 +27,11 @@ from scenes.stage.errors import InputError
 
 SOUND = noise().astype(np.float32)
 FRAMES = np.random.default_rng(5).integers(0, 256, (10, 60, 60, 3), np.uint8)
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = {
+    name: stage
+    for file in ("dvc.yaml", "data/robustness/dvc.yaml")
+    for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
+}
 
 COMMANDS = {
     "spectrogram": ["mel", "gam", "cqt"], "predict": ["audio_spectrogram", "visual_image"],

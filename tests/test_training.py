@@ -192,7 +192,6 @@ def test_without_validation_its_columns_stay_empty():
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(monkeypatch):
-    monkeypatch.setattr(training, "PAUSE", 0.0)
     run_training("whole", small_network(0.2))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(MixedBatches, "shuffle", interrupt_at(3, MixedBatches.shuffle))

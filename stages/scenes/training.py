@@ -12,7 +12,7 @@ from tqdm import tqdm
 from scenes.learning.backend import keep_graphs_as_traced, keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, Load, MixedBatches, ShuffledBatches
-from scenes.learning.inference import BATCH, predict
+from scenes.learning.inference import BATCH, batch_size, predict
 from scenes.learning.mixup import check
 from scenes.learning.precision import on_gpu
 from scenes.optimizer import adam, square_norm
@@ -24,8 +24,6 @@ from scenes.stage.resume import finish, resume_folder
 
 # A training of fewer steps is over before a better graph would pay.
 SHORT = 200
-# Seconds between two states on disk, at least.
-PAUSE = 30.0
 # Threads that make batches ahead for a GPU, whose step may be as short as the making of a batch.
 THREADS = 4
 HISTORY_COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr", "seconds"]
@@ -44,7 +42,8 @@ class Recipe:
     mixup : list of str
         Parts of mixup, see `scenes.learning.mixup`; `mixup_alpha` is its Beta parameter.
     reestimate_batch_norm : bool
-        Whether to replace the moving averages after the last epoch by those of as many seconds, see `reestimate`.
+        Whether to replace the moving averages after the last epoch by those of as many seconds of each clip as an epoch
+        draws, see `reestimate`.
     seed : int
         Seed of the order and the mixtures.
     keep : str
@@ -124,7 +123,11 @@ def train(
     if len(validation_clips):
         spaced = np.linspace(0, units, recipe.seconds, endpoint=False).astype(int)  # as many of a clip as an epoch has
         validation = Batches(
-            lambda clips, number: load(clips, spaced[number]), validation_clips, targets, BATCH, recipe.seconds
+            lambda clips, number: load(clips, spaced[number]),
+            validation_clips,
+            targets,
+            batch_size(network),
+            recipe.seconds,
         )
     if recipe.epochs * len(batches) < SHORT:
         keep_graphs_as_traced()
@@ -192,16 +195,11 @@ class Trainer(keras.Model):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """The state of a training on disk, whole at any moment, for going on after a kill.
-
-    Saved after an epoch, but at most twice a minute, and so seldom that saving takes a tenth of the time: NASNetLarge's
-    state is 1 GB. So a kill costs at most an epoch, or where epochs are shorter, half a minute or ten times a saving.
-    """
+    """The state of a training after each epoch but the last, whole on disk at any moment: a kill costs one epoch."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
-        self.saved, self.cost = time.perf_counter(), 0.0
 
     def restore(self, trainer: keras.Model) -> int:
         """Load the last state, if there is one, and return the number of epochs that it has seen."""
@@ -217,16 +215,13 @@ class Checkpoint(keras.callbacks.Callback):
         return int(states[-1].name[len("epoch-") :].partition(".")[0])
 
     def on_epoch_end(self, epoch: int, logs=None) -> None:
-        start = time.perf_counter()
-        if start - self.saved < max(PAUSE, 9 * self.cost):
+        if epoch + 1 == self.params["epochs"]:
             return
         before = list(self.folder.glob("epoch-*.weights.h5"))
         with writing(self.folder / f"epoch-{epoch + 1:06}.weights.h5") as temporary:
             self.model.save_weights(temporary)
         for state in before:
             state.unlink()
-        self.saved = time.perf_counter()
-        self.cost = self.saved - start
 
 
 class BestEpoch(keras.callbacks.Callback):

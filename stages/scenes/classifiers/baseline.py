@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from scenes.learning.backend import keras
-from scenes.openl3 import DIMENSION
 from scenes.stage.dataset import Rows, open_rows
 from scenes.stage.errors import InputError
 
@@ -29,29 +28,29 @@ def columns(system: str) -> list[str]:
 
 
 def open_embeddings(system: str, path: str, split) -> list[Rows]:
-    """Memory-map what a system is trained on, `[clips, T, 512]` each, from a path with `{modality}`.
+    """Memory-map what a system is trained on, `[clips, T, D]` each, from a path with `{modality}`.
 
     Raises
     ------
     InputError
-        If a file is not such an array or has another T than the other.
+        If a file is not such an array, or not of the other's shape.
     """
     paths = [Path(path.format(modality=modality)) for modality in MODALITIES[system]]
     arrays = [open_rows(path, split) for path in paths]
     for path, array in zip(paths, arrays, strict=True):
-        if array.shape[1:] != (*arrays[0].shape[1:2], DIMENSION):
-            raise InputError(f"{path}: shape {array.shape}, expected {(*arrays[0].shape[:2], DIMENSION)}; embed again")
+        if len(array.shape) != 3 or array.shape != arrays[0].shape:
+            raise InputError(f"{path}: shape {array.shape}, expected [clips, T, D] as the other's; embed again")
     return arrays
 
 
 def loader(embeddings: list[np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """From clips and frames, int `[n]` each, to embeddings side by side, `[n, 512]` or `[n, 1024]`."""
+    """From clips and frames, int `[n]` each, to embeddings side by side, `[n, D]` or `[n, 2 D]`."""
     return lambda clip, frame: np.concatenate([array[clip, frame] for array in embeddings], axis=-1)
 
 
 def moments(embeddings: list[np.ndarray], clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each dimension over all frames of some clips, `[512]` or `[1024]` each."""
-    of_clips = np.zeros((2, len(embeddings) * DIMENSION))
+    """Mean and variance of each dimension over all frames of some clips, `[D]` or `[2 D]` each."""
+    of_clips = np.zeros((2, sum(array.shape[-1] for array in embeddings)))
     for clip in clips:
         frames = np.concatenate([array[clip] for array in embeddings], axis=-1).astype(np.float64)
         of_clips += [frames.mean(axis=0), np.square(frames).mean(axis=0)]
@@ -96,6 +95,8 @@ def set_moments(net: keras.Model, mean: np.ndarray, variance: np.ndarray) -> Non
 def official(audio: keras.Model, visual: keras.Model, classes: int) -> keras.Model:
     """Join two nets of `classifier` up to their second dense layer, frozen, by two dense layers without activation.
 
+    Its parameters to train are 34,186 for ten classes.
+
     Parameters
     ----------
     audio, visual : Model
@@ -106,11 +107,12 @@ def official(audio: keras.Model, visual: keras.Model, classes: int) -> keras.Mod
     Returns
     -------
     Model
-        From embeddings side by side, `[batch, 1024]`, to probabilities `[batch, classes]`; 34,186 parameters to train.
+        From embeddings side by side, `[batch, 2 D]`, to probabilities `[batch, classes]`.
     """
-    embeddings = keras.Input((2 * DIMENSION,))
+    dimension = audio.input_shape[-1]
+    embeddings = keras.Input((2 * dimension,))
     features = []
-    for net, part in ((audio, embeddings[:, :DIMENSION]), (visual, embeddings[:, DIMENSION:])):
+    for net, part in ((audio, embeddings[:, :dimension]), (visual, embeddings[:, dimension:])):
         tower = keras.Model(net.input, net.get_layer(HIDDEN).output, name=f"{net.name}_features")
         tower.trainable = False
         for layer in tower.layers:
@@ -122,8 +124,8 @@ def official(audio: keras.Model, visual: keras.Model, classes: int) -> keras.Mod
     return keras.Model(embeddings, x, name="official")
 
 
-def build(system: str, classes: int) -> keras.Model:
-    """Build a system without its weights, to load them into."""
+def build(system: str, dimension: int, classes: int) -> keras.Model:
+    """Build a system on embeddings of a dimension, without its weights, to load them into."""
     if system == "official":
-        return official(*(classifier(DIMENSION, classes, modality) for modality in MODALITIES[system]), classes)
-    return classifier(len(MODALITIES[system]) * DIMENSION, classes, system)
+        return official(*(classifier(dimension, classes, modality) for modality in MODALITIES[system]), classes)
+    return classifier(len(MODALITIES[system]) * dimension, classes, system)

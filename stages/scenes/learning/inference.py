@@ -8,9 +8,12 @@ from tqdm import tqdm
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
 from scenes.learning.mixup import Samples
+from scenes.stage.cli import stop_if_asked
 from scenes.stage.errors import InputError
 
 BATCH = 40
+# Numbers in a batch of small samples, a sixth of those in 40 pictures of 331 pixels.
+VALUES = 2**21
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
@@ -29,8 +32,17 @@ def load_weights(network: keras.Model, path: Path) -> None:
         raise InputError(f"{path}: truncated, or of other parameters; train it again with these") from error
 
 
-def forward(network: keras.Model, inputs: Samples, batch: int = BATCH) -> np.ndarray:
-    """Outputs of the network at inference, float32 `[n, ...]`, computed in batches of `batch`.
+def batch_size(network: keras.Model) -> int:
+    """How many samples a network is given at once: 40, and more small ones under torch, which knows no fixed shapes.
+
+    Keras lays out the weights for torch anew in every batch: a third of the time that 40 pictures of 48 pixels take.
+    """
+    values = sum(int(np.prod(tensor.shape[1:])) for tensor in network.inputs)
+    return max(BATCH, VALUES // values) if keras.backend.backend() == "torch" else BATCH
+
+
+def forward(network: keras.Model, inputs: Samples, batch: int | None = None) -> np.ndarray:
+    """Outputs of the network at inference, float32 `[n, ...]`, in batches of `batch`, by default of `batch_size`.
 
     Inputs are an array `[n, ...]`, or a tuple of them for a network of several.
 
@@ -38,6 +50,7 @@ def forward(network: keras.Model, inputs: Samples, batch: int = BATCH) -> np.nda
     NASNetLarge at 331 pixels would keep every layer's output, 1.3 GB a picture.
     """
     network.jit_compile = keras.backend.backend() == "jax"
+    batch = batch or batch_size(network)
     count = len(keras.tree.flatten(inputs)[0])
     whole = count if keras.backend.backend() == "torch" else -(-count // batch) * batch
     every = keras.tree.map_structure
@@ -51,5 +64,8 @@ def forward(network: keras.Model, inputs: Samples, batch: int = BATCH) -> np.nda
 
 def predict(network: keras.Model, batches: Batches, name: str) -> np.ndarray:
     """Outputs of every sample, float32 `[samples, ...]`, with a progress bar called `name`."""
-    numbers = tqdm(range(len(batches)), desc=name, unit="batch", leave=False)
-    return np.concatenate([forward(network, batches[number][0]) for number in numbers])
+    outputs = []
+    for number in tqdm(range(len(batches)), desc=name, unit="batch", leave=False):
+        outputs.append(forward(network, batches[number][0]))
+        stop_if_asked()
+    return np.concatenate(outputs)
