@@ -34,7 +34,7 @@ def main(
     precision: options.Precision = "auto",
     seed: options.Seed = 0,
     verify_hash: Annotated[bool, typer.Option(help="hold --weights to the published MD5")] = True,
-    weights_dir: Annotated[Path, typer.Option(help="folder of downloads", envvar="SCENES_WEIGHTS")] = FOLDER,
+    weights_dir: options.WeightsDir = FOLDER,
     mirror: Annotated[str, typer.Option(help="source of downloads", envvar="SCENES_PANNS_URL")] = ZENODO,
 ) -> None:
     clips, dimension = read_media(media, "audio"), panns.published(network).dimension

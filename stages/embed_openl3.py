@@ -32,7 +32,7 @@ def main(
     precision: options.Precision = "auto",
     seed: options.Seed = 0,
     verify_hash: Annotated[bool, typer.Option(help="hold --weights to the published SHA-1")] = True,
-    weights_dir: Annotated[Path, typer.Option(help="folder of downloads", envvar="SCENES_WEIGHTS")] = FOLDER,
+    weights_dir: options.WeightsDir = FOLDER,
     mirror: Annotated[str, typer.Option(help="source of downloads", envvar="SCENES_OPENL3_URL")] = GITHUB,
 ) -> None:
     clips = read_media(media, "audio" if modality == "audio" else "video")

@@ -11,13 +11,11 @@ from scenes.classifiers.image_networks import classifier, pictures
 from scenes.classifiers.mlp import WIDTHS as MLP_WIDTHS
 from scenes.classifiers.patches import patches
 from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
-from scenes.learning.backend import keras
 from scenes.learning.inference import load_weights
-from scenes.learning.precision import policy
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import open_rows, read_classes, read_split
-from scenes.training import Recipe, train
+from scenes.training import Recipe, prepare, train
 
 
 def main(
@@ -58,8 +56,7 @@ def main(
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, reestimate_batch_norm, seed)
     clips, table = read_split(split), read_classes(classes)
     spectrograms, stills = open_rows(spectrogram, clips), open_rows(frames, clips)
-    keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(policy(precision))
+    prepare(precision, seed)
     audio = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[2])
     inputs = [split, spectrogram, frames]
     if start == "single":

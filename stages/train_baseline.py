@@ -17,13 +17,11 @@ from scenes.classifiers.baseline import (
     open_embeddings,
     set_moments,
 )
-from scenes.learning.backend import keras
 from scenes.learning.inference import load_weights
-from scenes.learning.precision import policy
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import hold_out, read_classes, read_split
-from scenes.training import Recipe, train
+from scenes.training import Recipe, prepare, train
 
 
 def main(
@@ -49,8 +47,7 @@ def main(
     own = hold_out(clips.assign(fold=clips["fold"].replace("validation", "evaluate")), validation, seed)
     embeddings = open_embeddings(system, embedding, clips)
     frames, dimension = embeddings[0].shape[1:]
-    keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(policy(precision))
+    prepare(precision, seed)
     inputs = [split, *(Path(embedding.format(modality=modality)) for modality in MODALITIES[system])]
     if system == "official":
         trained = [Path(nets.format(modality=modality)) for modality in MODALITIES[system]]

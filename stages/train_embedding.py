@@ -3,12 +3,10 @@
 from pathlib import Path
 
 from scenes.classifiers.mlp import WIDTHS, mlp
-from scenes.learning.backend import keras
-from scenes.learning.precision import policy
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import open_rows, read_classes, read_split
-from scenes.training import Recipe, train
+from scenes.training import Recipe, prepare, train
 
 
 def main(
@@ -33,8 +31,7 @@ def main(
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, False, seed)
     clips, table = read_split(split), read_classes(classes)
     embeddings = open_rows(embedding, clips)
-    keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(policy(precision))
+    prepare(precision, seed)
     network = mlp(embeddings.shape[-1], len(table), widths, dropout)
     train(
         network, lambda clip, second: embeddings[clip, second], clips, table, modality, [split, embedding], model,

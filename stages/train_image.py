@@ -7,12 +7,10 @@ from typing import Annotated
 import typer
 
 from scenes.classifiers.image_networks import classifier, pictures
-from scenes.learning.backend import keras
-from scenes.learning.precision import policy
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import open_rows, read_classes, read_split
-from scenes.training import Recipe, train
+from scenes.training import Recipe, prepare, train
 
 
 def main(
@@ -39,8 +37,7 @@ def main(
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, reestimate_batch_norm, seed)
     clips, table = read_split(split), read_classes(classes)
     load = partial(pictures, open_rows(frames, clips), name=network, size=size)
-    keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(policy(precision))
+    prepare(precision, seed)
     net = classifier(network, size, pretrained, len(table), weights)
     inputs = [split, frames, *([Path(weights)] if weights != "none" else [])]
     train(net, load, clips, table, "video", inputs, model, history, recipe)

@@ -245,3 +245,35 @@ def test_one_step_is_the_same_under_tensorflow_and_torch():
     for name, expected in steps["tensorflow"].items():
         difference = np.linalg.norm(steps["torch"][name] - expected)
         assert difference <= 1e-4 * np.linalg.norm(expected), name
+
+
+GPUS = """
+import sys
+from functools import partial
+import tensorflow as tf
+[processor] = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+halves = tf.config.list_logical_devices("CPU")
+if sys.argv.pop(1) == "two":
+    tf.config.list_logical_devices = lambda kind: halves  # as if they were GPUs
+    tf.distribute.MirroredStrategy = partial(tf.distribute.MirroredStrategy, [half.name for half in halves])
+import train_embedding
+from scenes.stage.cli import run
+run(train_embedding.main)
+"""
+
+
+def test_two_gpus_train_as_one_under_tensorflow():
+    rows = [f"c{i},{'abc'[i % 3]},x,{i},{'train' if i < 9 else 'validation'},a.wav," for i in range(15)]
+    Path("split.csv").write_text("\n".join(["clip,scene,city,location,fold,audio,video", *rows]) + "\n")
+    Path("classes.csv").write_text("class,meta_class\na,x\nb,x\nc,y\n")
+    np.save("embedding.npy", np.random.default_rng(0).standard_normal((15, 10, 16)).astype(np.float32))
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT / "stages")}
+    for number in ("one", "two"):
+        command = [number, "split.csv", "classes.csv", "embedding.npy", f"{number}.weights.h5", f"{number}.csv",
+                   "--modality", "audio", "--epochs", "3", "--batch", "30", "--lr", "0.01", "--l2", "0.1", "--dropout",
+                   "0", "--widths", "16", "--widths", "16"]  # fmt: skip
+        subprocess.run([sys.executable, "-c", GPUS, *command], check=True, env=environment)
+    one, two = (pd.read_csv(f"{number}.csv").drop(columns="seconds") for number in ("one", "two"))
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+    assert one["loss"].iloc[-1] < 0.9 * one["loss"].iloc[0]

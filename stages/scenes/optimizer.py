@@ -3,13 +3,15 @@
 import numpy as np
 
 from scenes.learning.backend import keras
+from scenes.learning.gpus import replicas
 
 ops = keras.ops
 
 
 def adam(rate: float) -> keras.optimizers.Adam:
     """Adam with the learning rate `rate`, in the form that suits the backend."""
-    return (FlatAdam if keras.backend.backend() == "tensorflow" else keras.optimizers.Adam)(rate)
+    flat = keras.backend.backend() == "tensorflow" and replicas() == 1
+    return (FlatAdam if flat else keras.optimizers.Adam)(rate)
 
 
 class FlatAdam(keras.optimizers.Adam):

@@ -12,13 +12,15 @@ from tqdm import tqdm
 from scenes.learning.backend import keep_graphs_as_traced, keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, Load, MixedBatches, ShuffledBatches
+from scenes.learning.gpus import replicas, use_all
 from scenes.learning.inference import BATCH, batch_size, predict
 from scenes.learning.mixup import check
-from scenes.learning.precision import on_gpu
+from scenes.learning.precision import on_gpu, policy
 from scenes.optimizer import adam, square_norm
 from scenes.stage.cli import stop_if_asked
 from scenes.stage.dataset import SECONDS, labels
 from scenes.stage.errors import InputError
+from scenes.stage.options import PrecisionName
 from scenes.stage.outputs import write_csv, writing
 from scenes.stage.resume import finish, resume_folder
 
@@ -60,6 +62,13 @@ class Recipe:
     reestimate_batch_norm: bool
     seed: int
     keep: Literal["last", "best"] = "last"
+
+
+def prepare(precision: PrecisionName, seed: int) -> None:
+    """Set up Keras for a training, before the network is built: seed, precision, all GPUs."""
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(policy(precision))
+    use_all()
 
 
 def train(
@@ -191,7 +200,8 @@ class Trainer(keras.Model):
 
     def compute_loss(self, *arguments, **keywords):
         """Eq. 1 of one batch."""
-        return super().compute_loss(*arguments, **keywords) + self.l2 / 2 * square_norm(self.trainable_variables)
+        norm = self.l2 / 2 * square_norm(self.trainable_variables)
+        return super().compute_loss(*arguments, **keywords) + norm / replicas()
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -208,10 +218,11 @@ class Checkpoint(keras.callbacks.Callback):
             return 0
         trainer.load_weights(states[-1])
         # Keras leaves out of its files how far each dropout's random numbers had got: one draw a step.
+        steps = int(keras.ops.convert_to_numpy(trainer.optimizer.iterations))
         for layer in trainer.layers:
             if isinstance(layer, keras.layers.Dropout):
                 state = layer.seed_generator.state
-                state.assign([int(keras.ops.convert_to_numpy(state)[0]), int(trainer.optimizer.iterations)])
+                state.assign([int(keras.ops.convert_to_numpy(state)[0]), steps])
         return int(states[-1].name[len("epoch-") :].partition(".")[0])
 
     def on_epoch_end(self, epoch: int, logs=None) -> None:
@@ -259,7 +270,7 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         seconds = round(time.perf_counter() - self.start, 1)
-        rate = float(self.model.optimizer.learning_rate)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {"epoch": epoch + 1, **(logs or {}), **self.validate(), "lr": rate, "seconds": seconds}
         self.rows = [*self.rows[:epoch], row]
         write_csv(self.path, self.table())

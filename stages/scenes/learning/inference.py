@@ -56,7 +56,8 @@ def forward(network: keras.Model, inputs: Samples, batch: int | None = None) -> 
     every = keras.tree.map_structure
     filled = every(lambda array: np.resize(array, (whole, *array.shape[1:])), inputs)
     outputs = [
-        network.predict_on_batch(every(lambda array, start=start: array[start : start + batch], filled))
+        # Where several GPUs train it, each gives all rows.
+        network.predict_on_batch(every(lambda array, start=start: array[start : start + batch], filled))[:batch]
         for start in range(0, count, batch)
     ]
     return np.concatenate(outputs)[:count].astype(np.float32)

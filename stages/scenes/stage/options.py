@@ -1,5 +1,6 @@
 """Options that several scripts have, with their help and their range; the defaults in the scripts are the paper's."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -35,6 +36,7 @@ Modality = Annotated[Literal["audio", "video"], typer.Option(help="what the embe
 Size = Annotated[int, typer.Option(help="height and width of the network's input, pixels", min=32, max=2048)]
 Pretrained = Annotated[bool, typer.Option(help="start from trained weights, not from seeded random ones")]
 Weights = Annotated[str, typer.Option(help="file or folder of the trained weights; none: the published ones")]
+WeightsDir = Annotated[Path, typer.Option(help="folder of downloads", envvar="SCENES_WEIGHTS")]
 Precision = Annotated[PrecisionName, typer.Option(help="numbers in the layers; auto: bfloat16 where it is faster")]
 Seed = Annotated[int, typer.Option(help="seed of whatever is drawn at random", min=0, max=2**32 - 1)]
 
