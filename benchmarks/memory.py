@@ -48,8 +48,8 @@ def peak(script: str, *arguments: str) -> tuple[float, float]:
     return usage.ru_maxrss / 2**20, time.perf_counter() - start
 
 
-def main(size: int = 128) -> None:
-    """Print a table of the stages; frames are of `size` pixels."""
+def main(only: list[str] | None = None, size: int = 128) -> None:
+    """Print a table of the stages, or of those whose names are given; frames are of `size` pixels."""
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         write_tables()
@@ -68,6 +68,7 @@ def main(size: int = 128) -> None:
         stages = [
             ("spectrogram@cqt", ["spectrogram.py", "cqt", "media.csv", "c.npy"]),
             ("frames", ["frames.py", "media.csv", "f.npy", "--size", "64"]),
+            ("embed-audio", ["embed_audio.py", "media.csv", "e.npy", "--network", "MobileNetV1", "--no-pretrained"]),
             ("embed-visual", ["embed_visual.py", "media.csv", "frames.npy", "e.npy", *network, "--no-pretrained"]),
             ("train-audio-spectrogram", [
                 "train_spectrogram.py", *tables, "mel.npy", "s.weights.h5", "h.csv", *vgg, *epoch, "--seconds", "2",
@@ -112,6 +113,8 @@ def main(size: int = 128) -> None:
         sizes = {name: Path(name).stat().st_size / 2**30 for name in arrays}
         rows = []
         for stage, (script, *arguments) in stages:
+            if only and stage not in only:
+                continue
             gigabytes, seconds = peak(script, *arguments)
             read = sum(sizes[name] for name in arguments if name in sizes)
             rows.append([stage, f"{read:.1f}" if read else "", f"{gigabytes:.2f}", f"{seconds:.0f}"])

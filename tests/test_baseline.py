@@ -193,7 +193,7 @@ def test_a_fault_ends_in_one_line(data):
     with pytest.raises(InputError, match="audio.weights.h5: no clip is left for validation"):
         train("audio", validation=0.0)
     np.save("visual.npy", np.zeros((len(data), FRAMES + 1, 512), np.float32))
-    with pytest.raises(InputError, match=r"visual.npy: shape \(21, 7, 512\), expected \[clips, T, D\] as the other"):
+    with pytest.raises(InputError, match=r"visual.npy: shape \(21, 7, 512\), expected \[clips, T, D\], equal"):
         train("early")
     np.save("visual.npy", np.zeros((3, FRAMES, 512), np.float32))
     with pytest.raises(InputError, match="visual.npy: 3 rows for 21 clips"):

@@ -1,6 +1,7 @@
 """The five PANNs: published names, shapes and counts; the same numbers fast and plain; only sound checkpoints load."""
 
 import csv
+import itertools
 import os
 import pickle
 from pathlib import Path
@@ -12,6 +13,7 @@ import soxr
 import torch
 import torchlibrosa
 from conftest import noise, run, write_wav
+from torch import nn
 
 from scenes import panns
 from scenes.audio import read_audio
@@ -99,11 +101,23 @@ def test_shapes_lengths_and_speed_ups(network):
     assert spread > 0.05, "different sounds have different embeddings"
 
     fast = panns.Embedder(network, precision="float32")  # changes the network: nothing after this may use it
+    assert any(isinstance(m, panns.WinogradConv) for m in network.modules()) == (name != "MobileNetV1")
     assert not any(isinstance(m, panns.NORMS) for n, m in network.named_modules() if n != "bn0")
     for waveforms, rows in zip((one, ten, least), expected, strict=True):
         assert difference(fast(waveforms), rows) < ROUNDING
     fast.layer = "fc1"
     assert difference(fast(least), dense) < ROUNDING
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("conv", [nn.Conv1d, nn.Conv2d])
+def test_minimal_filtering_is_convolution(conv, dilation):
+    layer = conv(3, 5, 3, padding=dilation, dilation=dilation)
+    axes = 1 if conv is nn.Conv1d else 2
+    with torch.no_grad():
+        for sizes in itertools.product(range(1, 10), repeat=axes):
+            maps = torch.randn(2, 3, *sizes, generator=torch.Generator().manual_seed(0))
+            torch.testing.assert_close(panns.WinogradConv(layer)(maps), layer(maps), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("samples", "message"), [(10_560, "cut .* to 10,559 .* 10,876"), (14_715, "14,399 .* 14,716")])

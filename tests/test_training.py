@@ -15,7 +15,7 @@ from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, MixedBatches, ShuffledBatches
-from scenes.learning.inference import BATCH, forward
+from scenes.learning.inference import BATCH, batch_size, forward
 from scenes.optimizer import FlatAdam
 from scenes.stage.errors import InputError
 from scenes.training import HISTORY_COLUMNS, Recipe, Trainer, train
@@ -154,7 +154,15 @@ def test_forward_fills_the_last_batch_and_drops_the_filling():
     network = small_network()
     inputs = np.random.default_rng(0).standard_normal((BATCH + 3, 6)).astype(np.float32)
     expected = keras.ops.convert_to_numpy(network(inputs))
-    np.testing.assert_allclose(forward(network, inputs), expected, rtol=1e-6, atol=1e-7)
+    for batch in (None, BATCH):
+        np.testing.assert_allclose(forward(network, inputs, batch), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_small_samples_go_in_larger_batches_under_torch_alone():
+    small, large = keras.Input((100,)), keras.Input((331, 331, 3))
+    torch = keras.backend.backend() == "torch"
+    assert batch_size(keras.Model([small, small], small)) == (2**21 // 200 if torch else BATCH)
+    assert batch_size(keras.Model(large, large)) == BATCH
 
 
 def run_training(folder: str, network: keras.Model, epochs: int = 6, fold: str = "validation") -> pd.DataFrame:
@@ -251,15 +259,23 @@ GPUS = """
 import sys
 from functools import partial
 import tensorflow as tf
+import typer
 [processor] = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 halves = tf.config.list_logical_devices("CPU")
-if sys.argv.pop(1) == "two":
+two = sys.argv.pop(1) == "two"
+if two:
     tf.config.list_logical_devices = lambda kind: halves  # as if they were GPUs
     tf.distribute.MirroredStrategy = partial(tf.distribute.MirroredStrategy, [half.name for half in halves])
 import train_embedding
-from scenes.stage.cli import run
-run(train_embedding.main)
+from scenes.learning.gpus import replicas
+from scenes.training import Trainer
+steps = Trainer.compute_loss
+def step(*arguments, **keywords):
+    assert replicas() == 1 + two
+    return steps(*arguments, **keywords)
+Trainer.compute_loss = step
+typer.run(train_embedding.main)
 """
 
 

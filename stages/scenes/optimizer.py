@@ -9,7 +9,8 @@ ops = keras.ops
 
 
 def adam(rate: float) -> keras.optimizers.Adam:
-    """Adam with the learning rate `rate`, in the form that suits the backend."""
+    """Adam with the learning rate `rate`, in the form that suits the backend and the number of GPUs."""
+    # FlatAdam does not sum the gradients of several GPUs.
     flat = keras.backend.backend() == "tensorflow" and replicas() == 1
     return (FlatAdam if flat else keras.optimizers.Adam)(rate)
 

@@ -420,10 +420,11 @@ def _difference(expected: dict[str, tuple], found: dict[str, tuple]) -> str:
 
 
 class WinogradConv(nn.Module):
-    """A convolution of width 3 by minimal filtering, F(2, 3) of Lavin and Gray 2016: faster on many channels.
+    """A convolution of width 3, stride 1, padded by its dilation, by the minimal filtering of Lavin and Gray 2016.
 
     Two outputs side by side take four multiplications instead of six, and in two dimensions four take 16 instead of 36:
-    sums of inputs times sums of weights, one matrix product each. On few channels the sums cost more than they save.
+    sums of inputs times sums of weights, one matrix product each, F(2, 3). On few channels the sums cost more than they
+    save.
     """
 
     def __init__(self, conv: nn.Conv1d | nn.Conv2d):
@@ -440,7 +441,7 @@ class WinogradConv(nn.Module):
         pairs = [-(-size // (2 * gap)) for size in sizes]
         padding = [(gap, gap * (2 * count + 1) - size) for count, size in zip(pairs, sizes, strict=True)]
         x = F.pad(x.movedim(1, -1), (0, 0, *itertools.chain(*reversed(padding))))
-        # A step is three axes now: its pair of outputs, which of the two, and which of the dilation's interleaved rows.
+        # Each axis done has put its four sums in front and become two, the pairs and the dilation's interleaved rows.
         axes = range(1, 1 + 3 * self.axes, 3)
         for axis, count in zip(axes, pairs, strict=True):
             x = x.unflatten(axis, (count + 1, 2, gap))
@@ -455,11 +456,12 @@ class WinogradConv(nn.Module):
 
 
 @torch.no_grad()
-def fuse(network: Network) -> Network:
+def fuse(network: Network, winograd: bool = False) -> Network:
     """Fold each batch norm, with an average pooling before it, into its convolution, in place; equal to rounding.
 
     Batch norm in use is a factor and a term per channel. The mean of 2 x 2 outputs of a convolution is one output of a
-    convolution with stride 2 whose kernel is the mean of the four shifted ones.
+    convolution with stride 2 whose kernel is the mean of the four shifted ones. With `winograd`, convolutions of many
+    channels become `WinogradConv`.
     """
     for parent in list(network.modules()):
         before = None
@@ -473,8 +475,8 @@ def fuse(network: Network) -> Network:
                 parent.set_submodule(name, nn.Identity())
             elif before and isinstance(module, NORMS):
                 conv = fuse_conv_bn_eval(parent.get_submodule(before), module)
-                wide = conv.out_channels >= 256 and conv.groups == 1 and conv.kernel_size[0] == 3
-                parent.set_submodule(before, WinogradConv(conv) if wide else conv)
+                wide = conv.out_channels >= 256 and conv.groups == 1 and conv.weight.shape[-1] == 3
+                parent.set_submodule(before, WinogradConv(conv) if winograd and wide else conv)
                 parent.set_submodule(name, nn.Identity())
                 before = None
     return network
@@ -504,7 +506,10 @@ class Embedder:
     def __init__(self, network: Network, layer: str = "pool", precision: str = "auto"):
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
-        self.network = fuse(network).to(self.device, memory_format=torch.channels_last)
+        # In bfloat16 the sums would be rounded too much, and cuDNN has the like itself.
+        exact = precision == "float32" or (precision == "auto" and not has_bfloat16(self.device))
+        network = fuse(network, winograd=exact and self.device == "cpu")
+        self.network = network.to(self.device, memory_format=torch.channels_last)
         self.layer, self.precision = layer, precision
 
     @torch.inference_mode()

@@ -14,7 +14,7 @@ from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, Load, MixedBatches, ShuffledBatches
 from scenes.learning.gpus import replicas, use_all
 from scenes.learning.inference import BATCH, batch_size, predict
-from scenes.learning.mixup import check
+from scenes.learning.mixup import Samples, check
 from scenes.learning.precision import on_gpu, policy
 from scenes.optimizer import adam, square_norm
 from scenes.stage.cli import stop_if_asked
@@ -131,13 +131,11 @@ def train(
     validation = None
     if len(validation_clips):
         spaced = np.linspace(0, units, recipe.seconds, endpoint=False).astype(int)  # as many of a clip as an epoch has
-        validation = Batches(
-            lambda clips, number: load(clips, spaced[number]),
-            validation_clips,
-            targets,
-            batch_size(network),
-            recipe.seconds,
-        )
+
+        def load_spaced(clips: np.ndarray, number: np.ndarray) -> Samples:
+            return load(clips, spaced[number])
+
+        validation = Batches(load_spaced, validation_clips, targets, batch_size(network), recipe.seconds)
     if recipe.epochs * len(batches) < SHORT:
         keep_graphs_as_traced()
     folder = resume_folder(model, inputs)
@@ -201,19 +199,25 @@ class Trainer(keras.Model):
     def compute_loss(self, *arguments, **keywords):
         """Eq. 1 of one batch."""
         norm = self.l2 / 2 * square_norm(self.trainable_variables)
+        # TensorFlow sums the losses of all copies; Keras has divided its own.
         return super().compute_loss(*arguments, **keywords) + norm / replicas()
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """The state of a training after each epoch but the last, whole on disk at any moment: a kill costs one epoch."""
+    """The state of a training on disk, whole at any moment, for going on after a kill.
+
+    Saved after each epoch but the last, after which the network itself is, and not while less time has passed than a
+    saving takes: a kill costs at most an epoch, or as long as a saving.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
+        self.saved, self.cost = time.perf_counter(), 0.0
 
     def restore(self, trainer: keras.Model) -> int:
         """Load the last state, if there is one, and return the number of epochs that it has seen."""
-        states = sorted(self.folder.glob("epoch-*.weights.h5"))
+        states = sorted(self.folder.glob(self._name(trainer, "*")))
         if not states:
             return 0
         trainer.load_weights(states[-1])
@@ -226,13 +230,21 @@ class Checkpoint(keras.callbacks.Callback):
         return int(states[-1].name[len("epoch-") :].partition(".")[0])
 
     def on_epoch_end(self, epoch: int, logs=None) -> None:
-        if epoch + 1 == self.params["epochs"]:
+        start = time.perf_counter()
+        if epoch + 1 == self.params["epochs"] or start - self.saved < self.cost:
             return
-        before = list(self.folder.glob("epoch-*.weights.h5"))
-        with writing(self.folder / f"epoch-{epoch + 1:06}.weights.h5") as temporary:
+        before = list(self.folder.glob("epoch-*"))
+        with writing(self.folder / self._name(self.model, f"{epoch + 1:06}")) as temporary:
             self.model.save_weights(temporary)
         for state in before:
             state.unlink()
+        self.saved = time.perf_counter()
+        self.cost = self.saved - start
+
+    @staticmethod
+    def _name(trainer: keras.Model, epoch: str) -> str:
+        # Keras would begin anew, without a word, the moments that another backend or number of GPUs has kept otherwise.
+        return f"epoch-{epoch}.{type(trainer.optimizer).__name__}.weights.h5"
 
 
 class BestEpoch(keras.callbacks.Callback):

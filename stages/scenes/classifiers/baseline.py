@@ -39,7 +39,7 @@ def open_embeddings(system: str, path: str, split) -> list[Rows]:
     arrays = [open_rows(path, split) for path in paths]
     for path, array in zip(paths, arrays, strict=True):
         if len(array.shape) != 3 or array.shape != arrays[0].shape:
-            raise InputError(f"{path}: shape {array.shape}, expected [clips, T, D] as the other's; embed again")
+            raise InputError(f"{path}: shape {array.shape}, expected [clips, T, D], equal for both; embed again")
     return arrays
 
 

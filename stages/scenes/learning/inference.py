@@ -12,7 +12,7 @@ from scenes.stage.cli import stop_if_asked
 from scenes.stage.errors import InputError
 
 BATCH = 40
-# Numbers in a batch of small samples, a sixth of those in 40 pictures of 331 pixels.
+# Numbers in a batch of small samples: a sixth of those in 40 pictures of 331 pixels.
 VALUES = 2**21
 
 
@@ -33,7 +33,7 @@ def load_weights(network: keras.Model, path: Path) -> None:
 
 
 def batch_size(network: keras.Model) -> int:
-    """How many samples a network is given at once: 40, and more small ones under torch, which knows no fixed shapes.
+    """How many samples a network is given at once: 40, or more small ones under torch, where no batch is filled up.
 
     Keras lays out the weights for torch anew in every batch: a third of the time that 40 pictures of 48 pixels take.
     """
@@ -56,7 +56,7 @@ def forward(network: keras.Model, inputs: Samples, batch: int | None = None) -> 
     every = keras.tree.map_structure
     filled = every(lambda array: np.resize(array, (whole, *array.shape[1:])), inputs)
     outputs = [
-        # Where several GPUs train it, each gives all rows.
+        # Where several GPUs train the network, each computes the whole batch, and Keras lays their rows end to end.
         network.predict_on_batch(every(lambda array, start=start: array[start : start + batch], filled))[:batch]
         for start in range(0, count, batch)
     ]
