@@ -62,6 +62,7 @@ def main(only: list[str] | None = None, size: int = 128) -> None:
             *(word for width in "4444" for word in ("--widths", width)), "--dense", "8",
         ]  # fmt: skip
         widths = ["--widths", "16", "--widths", "16"]
+        joined = [*network, *vgg, "--mlp-widths", "16"]
         tables, epoch = ["split.csv", "classes.csv"], ["--epochs", "1", "--mixup", "beta"]
         scores = ["p.npy", "c.csv", "m.json"]
         joint = [*tables, "mel.npy", "frames.npy"]
@@ -92,11 +93,11 @@ def main(only: list[str] | None = None, size: int = 128) -> None:
                 *widths,
             ]),
             ("train-audio-visual", [
-                "train_audio_visual.py", *joint, "s.weights.h5", "i.weights.h5", "j.weights.h5", "h.csv", *network,
-                "--start", "scratch", "--no-pretrained", *vgg, *epoch, "--seconds", "2",
+                "train_audio_visual.py", *joint, "s.weights.h5", "i.weights.h5", "j.weights.h5", "h.csv", *joined,
+                "--start", "scratch", "--no-pretrained", *epoch, "--seconds", "2",
             ]),
             ("predict-audio-visual", [
-                "predict.py", "audio-visual", *joint, "j.weights.h5", *scores, *network, *vgg,
+                "predict.py", "audio-visual", *joint, "j.weights.h5", *scores, *joined,
             ]),
             ("train-dcase-baseline@audio", [
                 "train_baseline.py", "audio", *tables, "openl3.npy", "none", "b.weights.h5", "h.csv", "--epochs", "1",
