@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from scenes.stage.dataset import SECONDS
@@ -85,6 +86,21 @@ def film(path: Path | str) -> Iterator[tuple[av.container.InputContainer, av.Vid
     except av.FFmpegError as error:
         if error.errno == ENOSPC:  # of what is written meanwhile
             raise
+        raise InputError(f"{path}: empty, truncated or not a video ({error.strerror}); restore it") from error
+
+
+def has_pictures(path: Path | str) -> bool:
+    """Whether a file has a stream of pictures, a cover not counted.
+
+    Raises
+    ------
+    InputError
+        If FFmpeg cannot read the file.
+    """
+    try:
+        with av.open(f"file:{path}") as container:
+            return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
+    except av.FFmpegError as error:
         raise InputError(f"{path}: empty, truncated or not a video ({error.strerror}); restore it") from error
 
 

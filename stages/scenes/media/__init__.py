@@ -1,0 +1,1 @@
+"""Recordings: finding them in folders, reading and cutting them."""
