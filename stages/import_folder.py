@@ -1,5 +1,6 @@
 """Turn a folder of one's own recordings, a subfolder a class, into a data set in the layout that the pipeline reads."""
 
+import os
 import shutil
 import sys
 from contextlib import closing
@@ -79,11 +80,11 @@ def _split(table: pd.DataFrame, evaluate: float, seed: int, folder: Path) -> pd.
 
 def _target(folder: Path, out: Path) -> Path:
     """The data set's real folder, which must be empty but for what belongs to a disk or to an interrupted run."""
-    target = out.resolve()
+    target = Path(os.path.realpath(out))
     if folder.resolve() in [target, *target.parents]:
         raise InputError(f"{out}: is inside {folder}; name a folder elsewhere")
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{out}: is a file; name a folder")
+    if os.path.lexists(target) and not target.is_dir():
+        raise InputError(f"{out}: is there already, and no folder; name another one")
     ours = {UNFINISHED, *MADE} if (target / UNFINISHED).is_dir() else set()
     present = {path.name for path in target.iterdir()} if target.exists() else set()
     if any(name[0] != "." for name in present - ours - OF_A_DISK):

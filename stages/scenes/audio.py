@@ -1,5 +1,6 @@
 """Sound of a clip: any file that libsndfile or FFmpeg reads, as ten seconds of stereo at one rate."""
 
+import os
 import struct
 import warnings
 from pathlib import Path
@@ -116,7 +117,7 @@ def has_sound(path: Path | str) -> bool:
 
 def _read_file(path: Path) -> tuple[np.ndarray, int]:
     try:
-        sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        sound, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         if not path.is_file():
             raise FileNotFoundError(2, "no such file", str(path)) from error

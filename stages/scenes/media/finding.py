@@ -86,13 +86,13 @@ def _walk(folder: Path, above: tuple[Path, ...], found: Found) -> Iterator[Path]
         path = folder / entry.name
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if os.path.isdir(path):  # also where entry.is_dir would raise, for a link to itself
             real = path.resolve()
             if real in above:
                 found.leave_out("link to a folder above it", path)
             else:
                 yield from _walk(path, (*above, real), found)
-        elif entry.is_file():
+        elif os.path.isfile(path):
             yield path
         else:
             found.leave_out("link to nothing" if entry.is_symlink() else "device or pipe", path)
