@@ -1,20 +1,23 @@
 """Classify any film or recording, second by second, with what has been trained: not a stage, but what they are for."""
 
-import mimetypes
 import sys
+import unicodedata
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
 import typer
 
+from scenes.media.finding import find_media, shorten
 from scenes.members import load, members_of, read_run
 from scenes.stage.cli import run
-from scenes.stage.errors import InputError
+from scenes.stage.errors import InputError, one_line
 from scenes.stage.outputs import write_csv, write_json
 from scenes.timeline import follow
 
 CHECKOUT = Path(__file__).parents[1]
+FIGURES = (".png", ".jpg", ".pdf", ".svg")
 
 
 def main(
@@ -26,14 +29,15 @@ def main(
     until: Annotated[float | None, typer.Option(help="stop as soon as the label is so probable", max=1.0)] = None,
     json: Annotated[Path | None, typer.Option(help="output .json, what every member said of every second")] = None,
     csv: Annotated[Path | None, typer.Option(help="output .csv, a row a second")] = None,
-    figure: Annotated[str | None, typer.Option(help="output .png, {name} standing for a file's")] = None,
+    figure: Annotated[
+        str | None, typer.Option(help="output .png, .jpg, .pdf or .svg, {name} standing for a file's")
+    ] = None,
     checkout: Annotated[Path, typer.Option(help="folder of params.yaml, dvc.yaml and data/models")] = CHECKOUT,
 ) -> None:
     paths = [path for file in files for path in _expand(file)]
     if audio and len(paths) != 1:
         raise InputError(f"--audio {audio}: belongs to one film, {len(paths)} are given")
-    if figure and len(paths) > 1 and "{name}" not in figure:
-        raise InputError(f"--figure {figure}: one for {len(paths)} files; put {{name}} into it")
+    figures = _figures(figure, paths) if figure else [None] * len(paths)
     trained = read_run(checkout)
     names = list(member) or members_of(trained, ensemble)
     if trained.synthetic:
@@ -42,10 +46,10 @@ def main(
     print(f"{rule} of {', '.join(names)}")
 
     results, failed = [], 0
-    for path in paths:
-        print(f"\n{path}" + (f" with the sound of {audio}" if audio else ""), flush=True)
+    for path, drawing in zip(paths, figures, strict=True):
+        print(f"\n{one_line(path)}" + (f" with the sound of {audio}" if audio else ""), flush=True)
         told = 0
-        sketch = _sketch(trained.params["spectrogram"]["mel"]) if figure else None
+        sketch = _sketch(trained.params["spectrogram"]["mel"]) if drawing else None
         try:
             for timeline in follow(path, audio and str(audio), members, classes, rule, trained.params["frames"]["size"],
                                    until):  # fmt: skip
@@ -55,7 +59,7 @@ def main(
                     sketch.add(timeline.window, told, timeline.members.shape[1])
                 told = timeline.members.shape[1]
         except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {one_line(error)}", file=sys.stderr)
             failed += 1
             continue
         for member in members:
@@ -65,7 +69,8 @@ def main(
         print(f"{label} {probability:.2f}: over {told} s, of which {timeline.read} s were read")
         results.append(timeline)
         if sketch:
-            sketch.draw(timeline, Path(figure.format(name=Path(path).stem)))
+            sketch.draw(timeline, drawing)
+            print(f"figure: {drawing}")
     if json:
         write_json(json, {"synthetic": trained.synthetic, "files": [timeline.content() for timeline in results]})
     if csv and results:
@@ -84,12 +89,31 @@ def _expand(file: str) -> list[str]:
     """A folder's films and recordings, or the file itself."""
     if not Path(file).is_dir():
         return [file]
-    kinds = ("video/", "audio/")
-    found = [str(path) for path in sorted(Path(file).rglob("*"))
-             if (mimetypes.guess_type(path.name)[0] or "").startswith(kinds)]  # fmt: skip
-    if not found:
-        raise InputError(f"{file}: holds no film or recording")
-    return found
+    found = find_media(Path(file))
+    left_out = one_line(found.told())
+    if not found.files:
+        raise InputError(f"{file}: holds no film or recording" + (f"; left out: {left_out}" if left_out else ""))
+    if left_out:
+        print(f"warning: {one_line(file)}: left out: {left_out}", file=sys.stderr)
+    return [str(path) for path in found.files]
+
+
+def _figures(pattern: str, paths: list[str]) -> list[Path]:
+    """The figure of each file: `{name}` stands for the file's name, with a number where others have the same."""
+    if set("{}") & set(pattern.replace("{name}", "")):
+        raise InputError(f"--figure {pattern}: of words in braces only {{name}} has a meaning")
+    if Path(pattern).suffix.lower() not in FIGURES:
+        raise InputError(f"--figure {pattern}: must end in one of {', '.join(FIGURES)}")
+    if len(paths) > 1 and "{name}" not in pattern:
+        raise InputError(f"--figure {pattern}: one for {len(paths)} files; put {{name}} into it")
+    names: dict[str, str] = {}  # by what it is on a disk that keeps no case
+    for path in paths:
+        stem = name = shorten(one_line(Path(path).stem).replace("\\", "_"), 150)
+        numbers = count(2)
+        while (key := unicodedata.normalize("NFC", name).casefold()) in names:
+            name = f"{stem}-{next(numbers)}"
+        names[key] = name
+    return [Path(pattern.replace("{name}", name)) for name in names.values()]
 
 
 if __name__ == "__main__":

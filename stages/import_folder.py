@@ -1,7 +1,9 @@
 """Turn a folder of one's own recordings, a subfolder a class, into a data set in the layout that the pipeline reads."""
 
+import os
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,18 +12,23 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
-from scenes.cutting import cut_recording
-from scenes.recordings import Recording, find_recordings
-from scenes.shards import workers
-from scenes.stage.cli import run
+from scenes.cutting import Cut, cut_recording
+from scenes.media.recordings import Recording, find_recordings
+from scenes.shards import named_kill, workers
+from scenes.stage.cli import leave_signals, run, stop_if_asked
 from scenes.stage.dataset import SETUP_COLUMNS, hold_out, place
-from scenes.stage.errors import InputError
-from scenes.stage.outputs import writing
+from scenes.stage.errors import InputError, OutputError, one_line
+from scenes.stage.outputs import write_csv, writing
+
+UNFINISHED = "unfinished-import"  # in the target, so that a target may also be a link or a disk: from it a run goes on
+MADE = ("audio", "video", "import.csv", "evaluation_setup")  # in the order in which they are moved out of it
+OF_A_DISK = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
+WARNINGS = 10  # kinds of them that are printed
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="FOLDER/<class>/<location>-<take>.mp4, .mov, .mkv, .wav or .flac")],
-    out: Annotated[Path, typer.Argument(help="the data set: folders audio, video and evaluation_setup")],
+    folder: Annotated[Path, typer.Argument(help="FOLDER/<class>/<location>-<take>.mp4, .wav or what FFmpeg reads")],
+    out: Annotated[Path, typer.Argument(help="the data set: audio, video, evaluation_setup and import.csv")],
     by: Annotated[
         Literal["location", "recording"],
         typer.Option(help="what train and evaluate clips never share: a location, or a recording alone"),
@@ -30,25 +37,37 @@ def main(
     seed: Annotated[int, typer.Option(help="of that draw", min=0, max=2**32 - 1)] = 0,
     skip_broken: Annotated[bool, typer.Option(help="name what cannot be read and go on, instead of stopping")] = False,
 ) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: is there already, and not empty; remove it or name another folder")
-    if folder.resolve() in [out.resolve(), *out.resolve().parents]:
-        raise InputError(f"{out}: is inside {folder}; name a folder elsewhere")
-    recordings, ignored = find_recordings(folder, each_alone=by == "recording")
-    if ignored:
-        what = "are no film or sound, or in no class's folder"
-        print(f"warning: {len(ignored)} files {what} (the first: {ignored[0]})", file=sys.stderr)
+    target = _target(folder, out)
+    recordings, found = find_recordings(folder, each_alone=by == "recording")
+    if found.left_out:
+        print(f"warning: left out: {one_line(found.told())}", file=sys.stderr)
+    _split(pd.DataFrame(recordings), evaluate, seed, folder)  # to say so before the cutting if it is impossible
+    unfinished = _begin(target)
 
-    unfinished = out.with_name(f"unfinished-{out.name}")  # where an interrupted run goes on
-    for name in ("audio", "video", "evaluation_setup", "done"):
-        (unfinished / name).mkdir(parents=True, exist_ok=True)
-    jobs = (joblib.delayed(_cut)(recording, unfinished, skip_broken) for recording in recordings)
-    cut = joblib.Parallel(n_jobs=workers(-1), return_as="generator")(jobs)
-    clips = [row for rows in tqdm(cut, "import", len(recordings), unit="recording") for row in rows]
+    cuts = _cut_all(recordings, unfinished, skip_broken)
+    clips = [row for cut in cuts for row in cut.clips]
     if not clips:
-        raise InputError(f"{folder}: none of its {len(recordings)} recordings can be read")
+        reason = cuts[0].files[0]["warnings"][0]
+        raise InputError(f"{folder}: none of its {len(recordings)} recordings can be read; the first: {reason}")
+    table = _split(pd.DataFrame(clips), evaluate, seed, folder)
+    for fold in ("train", "evaluate"):
+        with writing(unfinished / "evaluation_setup" / f"fold1_{fold}.csv") as temporary:
+            table.loc[table["fold"] == fold, SETUP_COLUMNS].to_csv(temporary, sep="\t", index=False)
+    files = pd.DataFrame([row for cut in cuts for row in cut.files])
+    write_csv(unfinished / "import.csv", files.assign(warnings=files["warnings"].map("; ".join)))
+    named = {*table["filename_audio"], *table["filename_video"]}
+    for path in [*unfinished.glob("audio/*"), *unfinished.glob("video/*")]:
+        if str(path.relative_to(unfinished)) not in named:  # of a recording that is not there any more
+            path.unlink()
+    for name in MADE:
+        (unfinished / name).replace(target / name)
+    shutil.rmtree(unfinished)
+    _explain(out, files, table)
 
-    table = hold_out(pd.DataFrame(clips).assign(fold="train"), evaluate, seed)
+
+def _split(table: pd.DataFrame, evaluate: float, seed: int, folder: Path) -> pd.DataFrame:
+    """Draw the folds of a table with the columns `scene, city, location`, by these alone."""
+    table = hold_out(table.assign(fold="train"), evaluate, seed)
     table["fold"] = table["fold"].replace("validation", "evaluate")
     for scene, rows in table.groupby("scene"):
         if evaluate and rows["fold"].nunique() == 1:
@@ -56,30 +75,77 @@ def main(
                 f"{folder}: all of {scene} is of the locations {', '.join(sorted(set(place(rows))))}, which are for "
                 f"{rows['fold'].iloc[0]}; name more locations, or give --by recording or another --seed"
             )
-    for fold in ("train", "evaluate"):
-        with writing(unfinished / "evaluation_setup" / f"fold1_{fold}.csv") as temporary:
-            table.loc[table["fold"] == fold, SETUP_COLUMNS].to_csv(temporary, sep="\t", index=False)
-    named = {*table["filename_audio"], *table["filename_video"]}
-    for path in [*unfinished.glob("audio/*"), *unfinished.glob("video/*")]:
-        if str(path.relative_to(unfinished)) not in named:  # of a recording that is not there any more
-            path.unlink()
-    shutil.rmtree(unfinished / "done")
-    unfinished.replace(out)
-    _explain(out, table)
+    return table
 
 
-def _cut(recording: Recording, folder: Path, skip_broken: bool) -> list[dict[str, str]]:
+def _target(folder: Path, out: Path) -> Path:
+    """The data set's real folder, which must be empty but for what belongs to a disk or to an interrupted run."""
+    target = Path(os.path.realpath(out))
+    if folder.resolve() in [target, *target.parents]:
+        raise InputError(f"{out}: is inside {folder}; name a folder elsewhere")
+    if os.path.lexists(target) and not target.is_dir():
+        raise InputError(f"{out}: is there already, and no folder; name another one")
+    ours = {UNFINISHED, *MADE} if (target / UNFINISHED).is_dir() else set()
+    present = {path.name for path in target.iterdir()} if target.exists() else set()
+    if any(name[0] != "." for name in present - ours - OF_A_DISK):
+        raise InputError(f"{out}: is there already, and not empty; remove it or name another folder")
+    return target
+
+
+def _begin(target: Path) -> Path:
+    """Make the folder to work in, or take it up from an interrupted run."""
+    unfinished = target / UNFINISHED
+    for name in MADE:
+        if unfinished.exists() and (target / name).exists():  # that run ended while it moved them
+            (target / name).replace(unfinished / name)
+    for name in ("audio", "video", "evaluation_setup", "done"):
+        (unfinished / name).mkdir(parents=True, exist_ok=True)
+    return unfinished
+
+
+def _cut_all(recordings: list[Recording], folder: Path, skip_broken: bool) -> list[Cut]:
+    """Cut them side by side; the results are in their order."""
+    sizes = [sum(path.stat().st_size for path in recording.files) for recording in recordings]
+    cuts: dict[int, Cut] = {}
+    results = joblib.Parallel(
+        n_jobs=workers(-1), batch_size=1, return_as="generator_unordered", initializer=leave_signals
+    )(joblib.delayed(_cut)(index, recording, folder, skip_broken) for index, recording in enumerate(recordings))
+    with tqdm(total=sum(sizes), desc="import", unit="B", unit_scale=True) as bar, closing(results), named_kill():
+        for index, cut in results:
+            cuts[index] = cut
+            if not cut.clips:
+                tqdm.write(f"warning: left out: {cut.files[0]['warnings'][0]}", sys.stderr)
+            bar.update(sizes[index])
+            stop_if_asked()
+    return [cuts[index] for index in range(len(recordings))]
+
+
+def _cut(index: int, recording: Recording, folder: Path, skip_broken: bool) -> tuple[int, Cut]:
     try:
-        return cut_recording(recording, folder)
-    except InputError as error:
+        return index, cut_recording(recording, folder)
+    except OutputError:
+        raise
+    except Exception as error:  # whatever a file does to the libraries that read it
+        line = one_line(error if isinstance(error, InputError) else f"cannot be read ({type(error).__name__}: {error})")
+        names = [one_line(path) for path in recording.files]
+        if not any(name in line for name in names):
+            line = f"{names[0]}: {line}"
         if not skip_broken:
-            raise InputError(f"{error}; or give --skip-broken") from error
-        print(f"warning: left out: {error}", file=sys.stderr)
-        return []
+            raise InputError(f"{line}; or give --skip-broken") from error
+        return index, Cut([], [{"file": name, "outcome": "refused", "warnings": [line]} for name in names])
 
 
-def _explain(out: Path, table: pd.DataFrame) -> None:
+def _explain(out: Path, files: pd.DataFrame, table: pd.DataFrame) -> None:
     """Print what was made, and the lines that name it in params.yaml."""
+    warned = files[(files["outcome"] == "taken") & files["warnings"].map(bool)]
+    by_message = warned.explode("warnings").groupby("warnings")["file"].agg(["size", "first"])
+    for message, (count, first) in by_message.nlargest(WARNINGS, "size").iterrows():
+        print(f"warning: {count} files: {message} (the first: {first})", file=sys.stderr)
+    counts = files["outcome"].value_counts()
+    print(
+        f"{counts['taken']} files taken, {len(warned)} of them with warnings, {counts.get('refused', 0)} refused: "
+        f"{out / 'import.csv'} lists them"
+    )
     for (scene, fold), rows in table.groupby(["scene", "fold"]):
         print(f"{scene}, {fold}: {len(rows)} clips of {place(rows).nunique()} locations")
     print("\ndataset:")

@@ -17,12 +17,11 @@ import pytest
 import soundfile
 from conftest import ROOT, noise, write_mp4, write_wav
 
-from scenes.audio import read_audio
 from scenes.cutting import cut_pictures, cut_sound
-from scenes.recordings import find_recordings
+from scenes.media.clip import read_audio, read_frames
+from scenes.media.recordings import find_recordings
 from scenes.stage.dataset import hold_out, parse_classes, place, read_setup
 from scenes.stage.errors import InputError
-from scenes.video import read_frames
 
 SIZE = (64, 48)
 
@@ -109,9 +108,9 @@ def test_each_recording_may_be_a_place_of_its_own():
 
 def test_a_film_and_a_sound_file_of_one_name_are_one_recording():
     touched("bus/a.mp4", "bus/a.wav", "bus/.a.mp4", "bus/.trash/b.mp4", "bus/a.txt", "c.mp4")
-    recordings, ignored = find_recordings(Path("mine"), each_alone=False)
+    recordings, found = find_recordings(Path("mine"), each_alone=False)
     assert [(r.video.name, r.audio.name) for r in recordings] == [("a.mp4", "a.wav")]
-    assert {path.name for path in ignored} == {"a.txt", "c.mp4"}
+    assert found.told() == "1 .txt, 1 in no class's folder (the first: mine/bus/a.txt)"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +230,8 @@ def test_a_folder_becomes_a_data_set(mine):
     }
     files = {str(path.relative_to("set")) for path in Path("set").rglob("*") if path.is_file()}
     named = {f"{kind}/{name}" for kind in ("audio", "video") for name in table[kind] if name}
-    assert files == named | {"evaluation_setup/fold1_train.csv", "evaluation_setup/fold1_evaluate.csv"}
+    setup = {"evaluation_setup/fold1_train.csv", "evaluation_setup/fold1_evaluate.csv"}
+    assert files == named | setup | {"import.csv"}
     for scene in ("night_bus", "forêt"):
         assert set(table.loc[table["scene"] == scene, "fold"]) == {"train", "evaluate"}
     assert table.groupby(place(table))["fold"].nunique().max() == 1
@@ -261,11 +261,11 @@ def test_a_broken_film_is_named_in_one_line_or_skipped(monkeypatch, capsys, brok
     film.write_bytes(broken(write_mp4(Path("whole.mp4"), faststart=True).read_bytes()))
     with pytest.raises(InputError, match=f"^{film}: .*{message}.*; or give --skip-broken$") as error:
         run()
-    assert "\n" not in str(error.value) and not Path("set").exists()
+    assert "\n" not in str(error.value) and os.listdir("set") == ["unfinished-import"]
     run(skip_broken=True)
     assert f"warning: left out: {film}: " in capsys.readouterr().err
     assert len(list(Path("set/audio").iterdir())) == 2 and not list(Path("set/video").iterdir())
-    assert not list(Path().glob("unfinished*"))
+    assert not list(Path("set").glob("unfinished*"))
 
 
 def test_an_interrupted_import_goes_on(mine):
@@ -273,7 +273,7 @@ def test_an_interrupted_import_goes_on(mine):
     (mine / "night bus/z.mp4").touch()
     with pytest.raises(InputError, match=r"z.mp4"):
         run()
-    unfinished = Path("unfinished-set")
+    unfinished = Path("set/unfinished-import")
     times = {path.name: path.stat().st_mtime_ns for path in unfinished.glob("*o/*")}
     assert len(times) == 11
     (mine / "night bus/z.mp4").unlink()

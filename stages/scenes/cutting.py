@@ -1,6 +1,7 @@
 """Cutting recordings of any length into clips of ten seconds: sound as wav, pictures as mp4."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import groupby
@@ -14,11 +15,11 @@ import soundfile
 from av.video.reformatter import VideoReformatter
 
 from scenes.audio import has_sound, read_sound
-from scenes.recordings import Recording
+from scenes.media.recordings import Recording
 from scenes.stage.dataset import SECONDS, SETUP_COLUMNS
-from scenes.stage.errors import InputError
+from scenes.stage.errors import InputError, MediaWarning, one_line
 from scenes.stage.outputs import write_json, writing
-from scenes.video import check_whole, duration, film, time_of
+from scenes.video import check_whole, duration, film, has_pictures, time_of
 
 TOLERANCE = Fraction(1, 10)  # seconds that a last clip may lack
 LONGER_SIDE = 1280  # pixels, as in TAU Urban Audio-Visual Scenes 2021; larger films are made smaller
@@ -35,7 +36,14 @@ class Piece(NamedTuple):
     frame: av.VideoFrame
 
 
-def cut_recording(recording: Recording, folder: Path) -> list[dict[str, str]]:
+class Cut(NamedTuple):
+    """What a recording gave."""
+
+    clips: list[dict[str, str]]  # `scene, city, location` and the columns of a setup file, empty where a clip lacks it
+    files: list[dict]  # `file, outcome, clips, seconds, streams, warnings` of each of its files
+
+
+def cut_recording(recording: Recording, folder: Path) -> Cut:
     """Cut a recording into clips, unless an earlier run did.
 
     Parameters
@@ -46,36 +54,40 @@ def cut_recording(recording: Recording, folder: Path) -> list[dict[str, str]]:
 
     Returns
     -------
-    list of dict
-        A row a clip: `scene, city, location` and the columns of a setup file, empty where the clip lacks the file.
+    Cut
 
     Raises
     ------
     InputError
         If the recording cannot be read to its end.
+    OutputError
+        If a clip cannot be written.
     """
-    sources = [path for path in (recording.video, recording.audio) if path]
-    state = repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources])
+    state = repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in recording.files])
     done = folder / "done" / f"{recording.name}.json"
     if done.exists() and (earlier := json.loads(done.read_text()))["state"] == state:
-        return earlier["rows"]
+        return Cut(earlier["clips"], earlier["files"])
 
     def clip(kind: str, index: int) -> str:
         return f"{kind}/{recording.name}_{index + 1:03}.{'wav' if kind == 'audio' else 'mp4'}"
 
+    seen, heard = recording.video or recording.audio, recording.audio or recording.video
     pictures, sounds = 0, 0
-    if recording.video:
-        pictures = cut_pictures(recording.video, lambda index: folder / clip("video", index))
-    heard = recording.audio or (recording.video if has_sound(recording.video) else None)
-    if heard:
-        sounds = cut_sound(heard, lambda index: folder / clip("audio", index), pictures or None)
-    rows = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MediaWarning)
+        if has_pictures(seen):
+            pictures = cut_pictures(seen, lambda index: folder / clip("video", index))
+        if heard != seen or has_sound(heard):
+            sounds = cut_sound(heard, lambda index: folder / clip("audio", index), pictures or None)
+    clips = []
     for index in range(max(pictures, sounds)):
         files = (clip("audio", index) if index < sounds else "", clip("video", index) if index < pictures else "")
         named = dict(zip(SETUP_COLUMNS, (*files, recording.scene), strict=True))
-        rows.append({"scene": recording.scene, "city": recording.city, "location": recording.location, **named})
-    write_json(done, {"state": state, "rows": rows})
-    return rows
+        clips.append({"scene": recording.scene, "city": recording.city, "location": recording.location, **named})
+    told = list(dict.fromkeys(str(note.message) for note in caught if note.category is MediaWarning))
+    files = [{"file": one_line(path), "outcome": "taken", "warnings": told} for path in recording.files]
+    write_json(done, {"state": state, "clips": clips, "files": files})
+    return Cut(clips, files)
 
 
 def clips_in(seconds: float | Fraction) -> int:

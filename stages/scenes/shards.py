@@ -77,7 +77,7 @@ def map_clips(
         tqdm(total=len(clips), initial=initial, desc=output.stem, unit="clip") as bar,
         warnings.catch_warnings(action="ignore", category=UserWarning),  # joblib's, of work that is not waited for
         closing(results),  # ends the workers
-        _named_kill(),
+        named_kill(),
     ):
         for start, rows, notes in results:
             # Mapped anew for each shard: what stays mapped counts as memory, in the end all of the array.
@@ -145,7 +145,7 @@ def _on_cluster(address: str, shards: list[tuple]) -> Iterator[tuple]:
 
 
 @contextmanager
-def _named_kill() -> Iterator[None]:
+def named_kill() -> Iterator[None]:
     try:
         yield
     except TerminatedWorkerError as error:

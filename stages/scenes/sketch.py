@@ -46,7 +46,7 @@ class Sketch:
                     del kept[second]
 
     def draw(self, timeline: Timeline, path: Path) -> None:
-        """Write the figure as PNG."""
+        """Write the figure, in the format of the file's ending."""
         seconds = timeline.seconds
         length = len(seconds)
         figure = Figure(figsize=(10, 6), layout="constrained")
@@ -70,7 +70,7 @@ class Sketch:
             bottom.imshow(columns, extent=extent, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high)
         bottom.set(xlim=(0, length), xlabel="seconds", ylabel="MEL band" if self.spectra else "no sound")
         with writing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=100)
+            figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=100)
 
     def _range(self) -> tuple[float, float]:
         low, high = np.percentile(np.concatenate(list(self.spectra.values()), axis=1).astype(np.float32), [1, 99.5])

@@ -10,7 +10,7 @@ from scenes.evaluation.fusion import RULES
 from scenes.media.stream import Window, windows
 from scenes.members import DATASET_RATE, Member, judge
 from scenes.stage.dataset import SECONDS
-from scenes.stage.errors import InputError
+from scenes.stage.errors import InputError, one_line
 
 BAR = 20
 
@@ -81,7 +81,7 @@ class Timeline(NamedTuple):
     def table(self) -> pd.DataFrame:
         """One row a second."""
         table = pd.DataFrame(self.seconds, columns=self.classes)
-        table.insert(0, "file", self.file)
+        table.insert(0, "file", one_line(self.file))
         table.insert(1, "second", range(len(table)))
         table.insert(2, "label", [self.classes[row.argmax()] for row in self.seconds])
         return table

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import av
 
-from scenes.stage.errors import InputError
+from scenes.stage.errors import InputError, one_line
 
 
 @contextmanager
@@ -21,10 +21,10 @@ def reading(name: str) -> Iterator[None]:
     except InputError:
         raise
     except OSError as error:
-        what = " ".join(str(error.strerror or error).split())
+        what = one_line(error.strerror or error)
         if isinstance(error, av.FFmpegError) and not isinstance(error, FileNotFoundError | PermissionError):
             what = f"empty, truncated or neither audio nor video ({what})"
         raise InputError(f"{name}: {what}; restore it") from error
     except Exception as error:
-        what = " ".join(f"{type(error).__name__} {error}".split())
+        what = one_line(f"{type(error).__name__} {error}")
         raise InputError(f"{name}: neither audio nor video ({what}); restore it") from error

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 from typer.core import TyperCommand
 
-from scenes.stage.errors import InputError
+from scenes.stage.errors import InputError, one_line
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
@@ -84,7 +84,7 @@ def leave_signals() -> None:
 
 
 def _end(code: int, line: str) -> None:
-    print(line, file=sys.stderr)
+    print(one_line(line), file=sys.stderr)
     sys.exit(code)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scenes.stage.errors import InputError
+from scenes.stage.errors import OutputError
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def naming(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    InputError
+    OutputError
         For whatever the writing libraries raise when the disk is full: many do not say of which file.
     """
     try:
@@ -29,7 +29,7 @@ def naming(path: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         folder = next(folder for folder in path.absolute().parents if folder.exists())
         free = f"{shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there"
-        raise InputError(f"{path}: cannot be written ({reason}); {free}") from error
+        raise OutputError(f"{path}: cannot be written ({reason}); {free}") from error
 
 
 @contextmanager

@@ -6,10 +6,9 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from scenes.audio import SOUND_FILES
+from scenes.media.finding import VIDEO_FILES, Found, find_media, shorten
 from scenes.stage.errors import InputError
 
-VIDEO_FILES = {".mp4", ".mov", ".mkv"}
 NO_CITY = "none"
 
 
@@ -27,8 +26,12 @@ class Recording(NamedTuple):
     def name(self) -> str:
         return "-".join(self[:4])
 
+    @property
+    def files(self) -> list[Path]:
+        return [path for path in (self.video, self.audio) if path]
 
-def find_recordings(folder: Path, each_alone: bool) -> tuple[list[Recording], list[Path]]:
+
+def find_recordings(folder: Path, each_alone: bool) -> tuple[list[Recording], Found]:
     """Find the films and sound files in a folder that has a subfolder a class.
 
     What lies below the class's folder tells the place: `<location>-<take>` or `<city>-<location>-<take>`, each hyphen
@@ -44,32 +47,46 @@ def find_recordings(folder: Path, each_alone: bool) -> tuple[list[Recording], li
     Returns
     -------
     list of Recording
-        In the order of their files; names are made of letters, digits and underscores, and differ in more than case.
-    list of Path
-        The files that are neither films nor sound files, or in no class's folder.
+        In the order of their files; names are made of letters, digits and underscores, are short, and differ in more
+        than case.
+    Found
+        What `scenes.media.finding.find_media` found, with more that is left out: the files in no class's folder, and
+        further links to a file of the same class.
 
     Raises
     ------
     InputError
-        If there are none, two classes have one name, or two films or two sound files.
+        If there are none, two classes have one name or one file, or two films or two sound files have one name.
     """
+    found = find_media(folder)
     files: dict[Path, dict[str, Path]] = {}
-    ignored = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    scenes: dict[tuple[int, int], Path] = {}  # by the file itself, however many links lead to it
+    twice = []
+    for path in found.files:
         within = path.relative_to(folder)
-        if any(part.startswith(".") for part in within.parts):
+        if len(within.parts) < 2:
+            found.leave_out("in no class's folder", path)
             continue
+        status = path.stat()
+        first = scenes.setdefault((status.st_dev, status.st_ino), path)
+        if first.relative_to(folder).parts[0] != within.parts[0]:
+            raise InputError(f"{path}: is the same file as {first}, of another class; remove one of them")
+        if first != path:
+            found.leave_out("link to a file that is taken", path)
+            continue
+        kinds = files.setdefault(within.with_suffix(""), {})
         kind = "video" if path.suffix.lower() in VIDEO_FILES else "audio"
-        if len(within.parts) < 2 or path.suffix.lower() not in VIDEO_FILES | SOUND_FILES:
-            ignored.append(path)
-            continue
-        found = files.setdefault(within.with_suffix(""), {})
-        if kind in found:
-            raise InputError(f"{path}: has the name of {found[kind].name}; rename one of them")
-        found[kind] = path
+        if kind in kinds:
+            twice.append((path, kinds[kind]))
+        kinds[kind] = path
+    if twice:
+        (path, other), more = twice[0], f" (the first of {len(twice)} such files)" if len(twice) > 1 else ""
+        raise InputError(f"{path}: has the name of {other.name}; rename one of them{more}")
     if not files:
-        endings = ", ".join(sorted(VIDEO_FILES | SOUND_FILES))
-        raise InputError(f"{folder}: has no subfolder, named as its class, with recordings ({endings})")
+        raise InputError(
+            f"{folder}: has no subfolder, named as its class, with recordings (.mp4, .wav or another ending of films "
+            f"or sound)" + (f"; left out: {found.told()}" if found.left_out else "")
+        )
 
     classes: dict[str, str] = {}
     taken: set[str] = set()
@@ -90,12 +107,13 @@ def find_recordings(folder: Path, each_alone: bool) -> tuple[list[Recording], li
             recording = _recording(scene, place, f"{take}_{next(numbers)}", kinds)
         taken.add(recording.name.casefold())
         recordings.append(recording)
-    return recordings, ignored
+    return recordings, found
 
 
 def _recording(scene: str, place: list[str], take: str, kinds: dict[str, Path]) -> Recording:
     city, *location = place if len(place) > 1 else [NO_CITY, *place]
-    return Recording(scene, city, "_".join(location) or take, take, kinds.get("video"), kinds.get("audio"))
+    words = (scene, city, "_".join(location) or take, take)
+    return Recording(*map(shorten, words), kinds.get("video"), kinds.get("audio"))
 
 
 def _safe(text: str) -> str:
