@@ -1,1 +1,1 @@
-"""Recordings: finding them in folders, reading and cutting them."""
+"""Reading, cutting and playing back recordings: one reader, on one time axis, for every program."""
