@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,7 +107,7 @@ class Plain:
     has_sound, has_pictures = True, False
 
     def __init__(self, path: Path):
-        self.file = soundfile.SoundFile(path)
+        self.file = soundfile.SoundFile(os.fsencode(path))
         self.name, self.warnings, self.channels = str(path), [], self.file.channels
         self.seconds = self.file.frames / self.file.samplerate
         self.streams = [f"audio {self.file.subtype.lower()}, {self.file.samplerate} Hz, {self.file.channels} channels"]
