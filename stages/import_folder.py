@@ -12,7 +12,7 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
-from scenes.cutting import Cut, cut_recording
+from scenes.media.cutting import Cut, cut_recording
 from scenes.media.recordings import Recording, find_recordings
 from scenes.shards import named_kill, workers
 from scenes.stage.cli import leave_signals, run, stop_if_asked

@@ -277,7 +277,7 @@ def test_an_import_that_was_killed_while_it_moved_its_outputs_goes_on(mine, monk
             patch.setattr(import_folder.shutil, "rmtree", killed_rmtree)
         imported()
     assert len(set(os.listdir("set")) & set(import_folder.MADE)) == moved
-    monkeypatch.setattr("scenes.cutting.cut_sound", lambda *arguments: pytest.fail("something was cut again"))
+    monkeypatch.setattr("scenes.media.cutting.open_media", lambda path: pytest.fail(f"{path} was cut again"))
     assert len(imported()) == 6 and sorted(os.listdir("set")) == sorted(import_folder.MADE)
 
 
