@@ -17,16 +17,9 @@ import pytest
 import soundfile
 from conftest import ROOT, noise, write_mp4, write_wav
 
-<<<<<<< HEAD
-from scenes.cutting import cut_pictures, cut_sound
 from scenes.media.clip import read_audio, read_frames
-from scenes.media.recordings import find_recordings
-=======
-from scenes.audio import read_audio
-from scenes.media.clip import read_frames
 from scenes.media.cutting import Cut, cut_recording
 from scenes.media.recordings import Recording, find_recordings
->>>>>>> 050217dab35a2acfe39d8b03c3d2f60884a50ec8
 from scenes.stage.dataset import hold_out, parse_classes, place, read_setup
 from scenes.stage.errors import InputError
 
