@@ -24,6 +24,7 @@ class Clock:
         self.origin = min(starts, default=Fraction(0))
         self.shifts = {stream.index: Fraction(0) for stream in streams}
         self.ends: dict[int, Fraction] = {}  # of each track, in seconds on the axis
+        self.decoded: dict[int, Fraction] = {}  # of each track, when its latest frame is decoded
         self.leaps: list[tuple[Fraction, Fraction]] = []  # where, and how far
         self.moved = False
 
@@ -34,7 +35,7 @@ class Clock:
 
     def place(self, packet: av.Packet) -> None:
         """Rewrite a packet's times where its track's clock restarted or leapt; its origin stays."""
-        stamp = packet.pts if packet.dts is None else packet.dts
+        stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is None:
             return
         index, base = packet.stream.index, packet.time_base
@@ -43,12 +44,16 @@ class Clock:
             self._shift(index, time)
         if shift := round(self.shifts[index] / base):
             packet.pts, packet.dts = (None if t is None else t + shift for t in (packet.pts, packet.dts))
-        end = time + self.shifts[index] + (packet.duration or 0) * base
+        lasts = (packet.duration or 0) * base  # of the packet before a leap Matroska says that it lasts until after it
+        end = time + self.shifts[index] + (lasts if 0 < lasts <= LEAP else 0)
         self.ends[index] = max(self.ends.get(index, end), end)
+        decoded = end if packet.dts is None else packet.dts * base - self.origin
+        self.decoded[index] = max(self.decoded.get(index, decoded), decoded)
 
     def _fits(self, index: int, time: Fraction) -> bool:
-        # What comes before the first frame that is shown (an edit list's) may be long before the start.
-        return self.ends.get(index, time) - BACK <= time <= self.latest + LEAP
+        # No frame comes on screen before it is decoded, though frames are shown in another order than decoded. What
+        # comes before the first frame that is shown (an edit list's) may be long before the start.
+        return self.decoded.get(index, time) - BACK <= time <= self.latest + LEAP
 
     def _shift(self, index: int, time: Fraction) -> None:
         """Follow a track that did so before, or go on at the end of all: by a leap held to its bound."""
