@@ -149,10 +149,11 @@ class Media:
             If too little can be read.
         """
         track, packets, whole = self.pictures, [], True
+        bound = (until + self.clock.origin) / track.time_base
         for other, packet in self._packets():
             if other is track and packet:
                 packets.append(packet)
-                if packet.dts is not None and packet.dts * packet.time_base - self.clock.origin > until:
+                if packet.dts is not None and packet.dts > bound:
                     whole = False
                     break
         stamps = sorted(packet.pts for packet in packets if packet.pts is not None)
@@ -225,7 +226,7 @@ class Media:
     def _end(self, seen: Viewing) -> Fraction:
         if seen.timeless:
             self._warn(f"its frames have no times: taken as {float(seen.rate):g} a second")
-        return seen.end(self.stated(self.pictures), max(self.clock.latest, seen.last + LEAP))
+        return seen.end(self.stated(self.pictures), max(Fraction(self.clock.latest), seen.last + LEAP))
 
     def stated(self, track: av.stream.Stream) -> Fraction | None:
         """When a track ends, in seconds on the axis, as the header says; None where it does not."""
