@@ -8,8 +8,8 @@ import numpy as np
 import typer
 
 from scenes import panns
-from scenes.audio import read_audio
 from scenes.audio_embedding import DATASET_RATE, ZENODO, embed, mono, published, untrained
+from scenes.media.clip import read_audio
 from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from scenes import disturbance, spectrogram
-from scenes.audio import read_audio
+from scenes.media.clip import read_audio
 from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run

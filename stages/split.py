@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from scenes.audio import has_sound
+from scenes.media.clip import has_sound
 from scenes.stage.cli import run
 from scenes.stage.dataset import FOLDS, hold_out, parse_classes, place, read_setup
 from scenes.stage.errors import InputError

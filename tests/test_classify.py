@@ -13,13 +13,12 @@ import pytest
 from conftest import noise, run, write_mp4, write_wav
 from trained import CLASSES, MEMBERS, finished_run, join
 
-from scenes.audio import read_audio
 from scenes.evaluation.fusion import prod
+from scenes.media.clip import read_audio, read_frames
+from scenes.media.stream import windows
 from scenes.members import load, members_of, read_run
 from scenes.stage.errors import InputError
-from scenes.stream import windows
 from scenes.timeline import follow
-from scenes.video import read_frames
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, noise, write_wav
 
-from scenes.audio import read_audio
+from scenes.media.clip import read_audio
 from scenes.shards import map_clips
 from scenes.stage.errors import InputError
 

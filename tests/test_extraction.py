@@ -8,7 +8,7 @@ import pytest
 from conftest import noise, run, write_mp4, write_wav
 
 from scenes import shards
-from scenes.audio import read_audio
+from scenes.media.clip import read_audio
 from scenes.spectrogram import gam, mel
 from scenes.stage.errors import InputError
 

@@ -31,11 +31,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenes import shards
-from scenes.audio import read_audio
+from scenes.media.clip import read_audio, read_frames
 from scenes.stage.dataset import parse_classes, read_setup, read_table
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import allocate_array, write_array
-from scenes.video import read_frames
 from scenes.weights import fetch
 
 PYTHON = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "KERAS_BACKEND": "torch"}

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from conftest import noise, write_mp4, write_wav
 
-from scenes.audio import has_sound, read_audio
+from scenes.media.clip import has_sound, read_audio, read_frames
 from scenes.stage.errors import InputError, MediaWarning
-from scenes.video import read_frames
 
 
 def test_whole_clip_is_read_as_it_is(tmp_path, recwarn):

@@ -16,7 +16,7 @@ from conftest import noise, run, write_wav
 from torch import nn
 
 from scenes import panns
-from scenes.audio import read_audio
+from scenes.media.clip import read_audio
 from scenes.stage.errors import InputError
 
 NAMES = list(panns.NETWORKS)

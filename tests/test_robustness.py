@@ -17,10 +17,10 @@ import yaml
 from conftest import ROOT, noise, write_mp4, write_wav
 
 from scenes import disturbance, spectrogram
-from scenes.audio import read_audio
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import clip_probabilities, macro_log_loss
 from scenes.evaluation.robustness import scored, seconds_used, under_conditions
+from scenes.media.clip import read_audio
 from scenes.reporting.robustness import section
 from scenes.stage import cli
 from scenes.stage.errors import InputError

@@ -8,7 +8,7 @@ import numpy as np
 import soxr
 
 from scenes import panns
-from scenes.audio import read_audio
+from scenes.media.clip import read_audio
 from scenes.stage.dataset import SECONDS
 from scenes.stage.errors import MediaWarning
 from scenes.weights import FOLDER, fetch

@@ -15,10 +15,10 @@ import numpy as np
 import yaml
 from threadpoolctl import threadpool_limits
 
-from scenes.audio import ten_seconds
+from scenes.media.clip import ten_seconds
+from scenes.media.stream import Window
 from scenes.stage.dataset import SECONDS, read_classes, read_media
 from scenes.stage.errors import InputError
-from scenes.stream import Window
 
 DATASET_RATE = 48_000
 SYNTHETIC = "data/demo/clips"
@@ -128,7 +128,10 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
             continue
         inputs = member.inputs(*(tens[medium] for medium in member.media))
         inputs = keras.tree.map_structure(lambda array, known=known: array[:known], inputs)
-        said.append(forward(member.network, inputs, batch))
+        rows = np.array(forward(member.network, inputs, batch))
+        if "pictures" in member.media:
+            rows[: window.unseen] = np.nan
+        said.append(rows)
     counts = [len(rows) for rows in said if rows is not None]
     count = (max if window.whole else min)(counts, default=0)
     classes = next((rows.shape[1] for rows in said if rows is not None and len(rows)), 0)

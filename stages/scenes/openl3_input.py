@@ -5,19 +5,18 @@ other embeddings).
 """
 
 import warnings
-from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-import av
 import numpy as np
 import scipy.fft
 
-from scenes.audio import read_audio
+from scenes.media.clip import read_audio
+from scenes.media.container import open_media
+from scenes.media.pictures import Painter
 from scenes.stage.dataset import SECONDS
-from scenes.stage.errors import InputError, MediaWarning
-from scenes.video import check_whole, duration, film, time_of
+from scenes.stage.errors import MediaWarning
 
 RATE = WINDOW = 48_000
 FFT, HOP, MELS = 2048, 242, 256
@@ -98,35 +97,23 @@ def read_pictures(path: str | Path, windows: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is empty, truncated, unreadable or without pictures.
+        If the file is missing, empty, unreadable or without video.
     """
-    times = [time for time, _ in _decoded(path)]
-    if not times:
-        raise InputError(f"{path}: holds no frame; restore it, or take its clip out of the setup file")
-    if times[-1] < SECONDS - 1:
+    painter, pictures, ends = Painter(), {}, [Fraction(0)]
+
+    def moments(starts: list[Fraction]) -> list[Fraction]:
+        starts = [start for start in starts if 0 <= start < SECONDS]
+        ends.extend(starts[-1:])
+        return [starts[index] for index in frame_indices(len(starts), windows)] if starts else [Fraction(0)] * windows
+
+    with open_media(path, needs="video") as media:
+        for number, frame in media.frames(Fraction(SECONDS), moments):
+            pictures[number] = picture(painter.paint(frame))
+        for line in media.warnings:
+            warnings.warn(line, MediaWarning, stacklevel=2)
+    if ends[-1] < SECONDS - 1:
         warnings.warn(f"pictures shorter than {SECONDS} s, spread over them", MediaWarning, stacklevel=2)
-    indices = frame_indices(len(times), windows)
-    # Decoded twice: the frames of a clip together would take a gigabyte.
-    pictures = {number: picture(_upright(frame)) for number, (_, frame) in enumerate(_decoded(path))
-                if number in set(indices.tolist())}  # fmt: skip
-    return np.stack([pictures[number] for number in indices.tolist()])
-
-
-def _decoded(path: str | Path) -> Iterator[tuple[Fraction, av.VideoFrame]]:
-    """The frames of the first ten seconds with their times."""
-    with film(path) as (container, stream):
-        stream.thread_type = "AUTO"
-        time = Fraction(0)
-        for frame in container.decode(stream):
-            time = time_of(frame, stream, path)
-            if time >= SECONDS:
-                return
-            yield time, frame
-        check_whole(path, time, duration(stream))
-
-
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    return np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+    return np.stack([pictures[min(number, max(pictures))] for number in range(windows)])
 
 
 def picture(frame: np.ndarray) -> np.ndarray:

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from scenes import spectrogram
-from scenes.audio import ten_seconds
+from scenes.media.clip import ten_seconds
+from scenes.media.stream import Window
 from scenes.stage.outputs import writing
-from scenes.stream import Window
 from scenes.timeline import Timeline
 
 PICTURES = 12

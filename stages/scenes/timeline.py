@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from scenes.evaluation.fusion import RULES
+from scenes.media.stream import Window, windows
 from scenes.members import DATASET_RATE, Member, judge
 from scenes.stage.dataset import SECONDS
 from scenes.stage.errors import InputError, one_line
-from scenes.stream import Window, windows
 
 BAR = 20
 

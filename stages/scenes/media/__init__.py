@@ -1,1 +1,1 @@
-"""Reading, cutting and playing back recordings: one reader, on one time axis, for every program."""
+"""Recordings: finding them in folders, reading them on one time axis, cutting them."""

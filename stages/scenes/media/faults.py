@@ -1,0 +1,30 @@
+"""What goes wrong in a file, in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import av
+
+from scenes.stage.errors import InputError, one_line
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Say in one line what goes wrong in FFmpeg's or the system's hands, of whatever type: files hold any bytes.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        what = one_line(error.strerror or error)
+        if isinstance(error, av.FFmpegError) and not isinstance(error, FileNotFoundError | PermissionError):
+            what = f"empty, truncated or neither audio nor video ({what})"
+        raise InputError(f"{name}: {what}; restore it") from error
+    except Exception as error:
+        what = one_line(f"{type(error).__name__} {error}")
+        raise InputError(f"{name}: neither audio nor video ({what}); restore it") from error
