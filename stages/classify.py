@@ -58,10 +58,13 @@ def main(
                 if sketch:
                     sketch.add(timeline.window, told, timeline.members.shape[1])
                 told = timeline.members.shape[1]
-        except InputError as error:
-            print(f"error: {one_line(error)}", file=sys.stderr)
+        except Exception as error:  # whatever a file does to the libraries that read it: it costs itself alone
+            fault = error if isinstance(error, InputError) else f"{path}: {type(error).__name__}: {error}"
+            print(f"error: {one_line(fault)}", file=sys.stderr)
             failed += 1
             continue
+        for line in timeline.window.warnings:
+            print(f"warning: {one_line(path)}: {one_line(line)}", file=sys.stderr)
         for member in members:
             if member.name in timeline.silent():
                 print(f"{member.name} could not speak: needs {' and '.join(member.media)}")

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from scenes.members import load, members_of, read_run
@@ -59,8 +60,11 @@ def page(trained, members: list, rule: str, folder: Path):
         sketch.draw(timeline, figure)
         write_json(content, {"synthetic": trained.synthetic, **timeline.content(), "file": Path(upload).name})
         player = {
-            "source": f"/gradio_api/file={upload}", "classes": timeline.classes, "seconds": timeline.seconds.tolist(),
+            "source": f"/gradio_api/file={upload}", "classes": timeline.classes,
+            "seconds": np.nan_to_num(timeline.seconds).tolist(),
         }  # fmt: skip
+        for line in timeline.window.warnings:
+            gradio.Warning(line)
         return player, _said(timeline), str(figure), str(content)
 
     with gradio.Blocks(title="Where was it taken?", delete_cache=(HOUR, HOUR)) as blocks:

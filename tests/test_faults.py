@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 from scenes import shards
 from scenes.media.clip import read_audio, read_frames
 from scenes.stage.dataset import parse_classes, read_setup, read_table
-from scenes.stage.errors import InputError
+from scenes.stage.errors import InputError, MediaWarning
 from scenes.stage.outputs import allocate_array, write_array
 from scenes.weights import fetch
 
@@ -55,7 +55,7 @@ def said(result: subprocess.CompletedProcess, code: int = 1) -> str:
 # Bad input
 
 
-def test_pictures_without_times_are_refused():
+def test_frames_without_times_are_taken_at_their_rate():
     """A bare H.264 stream has none."""
     with av.open("a.mp4", "w", format="h264") as container:
         stream = container.add_stream("libx264", rate=24)
@@ -63,7 +63,7 @@ def test_pictures_without_times_are_refused():
         for _ in range(3):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
         container.mux(stream.encode())
-    with pytest.raises(InputError, match="^a.mp4: its pictures have no times"):
+    with pytest.warns(MediaWarning, match="its frames have no times: taken as 25 a second"):
         read_frames("a.mp4", 32)
 
 

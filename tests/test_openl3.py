@@ -133,7 +133,7 @@ def test_a_wrong_file_of_weights_is_refused():
         load(net, write_weights(Path("image.h5.gz"), random_weights("visual", [4, 8, 16, 32])))
     Path("page.h5.gz").write_bytes(b"<html>")
     whole = write_weights(Path("whole.h5.gz"), random_weights("audio", [4, 8, 16, 32])).read_bytes()
-    Path("cut.h5.gz").write_bytes(whole[: len(whole) // 2])
+    Path("cut.h5.gz").write_bytes(whole[: len(whole) // 3])
     for name in ("page.h5.gz", "cut.h5.gz"):
         with pytest.raises(InputError, match=f"{name}: not OpenL3's weights as published"):
             load(net, Path(name))
@@ -208,10 +208,10 @@ def test_frames_are_spread_over_the_clip():
 
 def test_a_bad_video_is_refused():
     whole = write_mp4(Path("film.mp4"), faststart=True).read_bytes()
-    Path("cut.mp4").write_bytes(whole[: len(whole) // 2])
+    Path("cut.mp4").write_bytes(whole[: len(whole) // 3])
     Path("empty.mp4").touch()
     for name in ("cut.mp4", "empty.mp4"):
-        with pytest.raises(InputError, match=f"{name}: .*truncated"):
+        with pytest.raises(InputError, match=f"{name}: (truncated|empty)"):
             read_pictures(name, 11)
 
 

@@ -30,7 +30,7 @@ class Sketch:
         """Keep what a window shows of the seconds from `first` to before `stop`."""
         wanted = [second for second in range(first, stop) if second % self.stride == 0]
         for second in wanted:
-            if window.pictures is not None and second - window.start < len(window.pictures):
+            if window.pictures is not None and window.unseen <= second - window.start < len(window.pictures):
                 self.pictures[second] = window.pictures[second - window.start]
         if window.sound is not None and wanted:
             whole = spectrogram.mel(ten_seconds(window.sound, self.mel["sample_rate"]), **self.mel).mean(axis=0)

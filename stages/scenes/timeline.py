@@ -49,11 +49,13 @@ class Timeline(NamedTuple):
 
     def line(self, second: int) -> str:
         """Time, most probable class, its probability, a bar, the second class."""
+        clock = f"{second // 3600}:{second // 60 % 60:02}:{second % 60:02}"
         row = self.seconds[second]
+        if np.isnan(row).any():
+            return f"{clock}  nothing to go by"
         first, other = row.argsort()[::-1][:2]
         width = max(map(len, self.classes))
         bar = "█" * round(BAR * row[first])
-        clock = f"{second // 3600}:{second // 60 % 60:02}:{second % 60:02}"
         second_best = f"{self.classes[other]} {row[other]:.2f}"
         return f"{clock}  {self.classes[first]:{width}}  {row[first]:.2f}  {bar:{BAR}}  {second_best}"
 
@@ -72,6 +74,7 @@ class Timeline(NamedTuple):
             "probabilities": overall,
             "seconds": rows(self.seconds),
             "seconds_read": self.read,
+            "warnings": list(self.window.warnings),
             "members": {
                 name: {"probabilities": mean, "seconds": rows(member)}
                 for name, mean, member in zip(self.names, rows(self.means()), self.members, strict=True)
@@ -83,7 +86,7 @@ class Timeline(NamedTuple):
         table = pd.DataFrame(self.seconds, columns=self.classes)
         table.insert(0, "file", one_line(self.file))
         table.insert(1, "second", range(len(table)))
-        table.insert(2, "label", [self.classes[row.argmax()] for row in self.seconds])
+        table.insert(2, "label", ["" if np.isnan(row).any() else self.classes[row.argmax()] for row in self.seconds])
         return table
 
 
@@ -117,6 +120,6 @@ def follow(
             if until is not None and grown.shape[1] and timeline.overall.max() >= until:
                 return
         said = np.concatenate([said, new], axis=1) if new.size else said
-    if not said.shape[1]:
+    if np.isnan(said).all():
         wanted = "; ".join(f"{member.name} needs {' and '.join(member.media)}" for member in members)
         raise InputError(f"{name}: holds nothing to go by: {wanted}")

@@ -36,8 +36,8 @@ def open_media(source: Path | str | BinaryIO, needs: str = "") -> Iterator[Media
         If it is missing, empty, neither audio nor video, or lacks what is needed.
     """
     with ExitStack() as stack:
-        name = source if isinstance(source, Path) else getattr(source, "name", source)
-        name, share = "standard input" if source == "-" else str(name), 1
+        name = str(source) if isinstance(source, Path | str) else getattr(source, "name", "file object")
+        name, share = "standard input" if source == "-" else name, 1
         if source == "-":
             source = Pipe(sys.stdin.buffer, stack.enter_context(tempfile.TemporaryFile()))
         elif isinstance(source, Path | str):

@@ -18,13 +18,12 @@ def reading(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
-        raise
-    except OSError as error:
-        what = one_line(error.strerror or error)
-        if isinstance(error, av.FFmpegError) and not isinstance(error, FileNotFoundError | PermissionError):
+    except (InputError, FileNotFoundError, PermissionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name}: {error.strerror.lower()}; name another file") from error
+    except Exception as error:
+        what = one_line(getattr(error, "strerror", None) or f"{type(error).__name__}: {error}")
+        if isinstance(error, av.FFmpegError) or not isinstance(error, OSError):
             what = f"empty, truncated or neither audio nor video ({what})"
         raise InputError(f"{name}: {what}; restore it") from error
-    except Exception as error:
-        what = one_line(f"{type(error).__name__} {error}")
-        raise InputError(f"{name}: neither audio nor video ({what}); restore it") from error

@@ -27,24 +27,23 @@ class Resampler:
     """Streaming resampler: audio at any rates in, at one rate out."""
 
     def __init__(self, rate: int):
-        self.rate, self.stream, self.source = rate, None, rate
+        self.rate, self.stream, self.source, self.channels = rate, None, rate, 0
 
     def feed(self, samples: np.ndarray, rate: int) -> Iterator[np.ndarray]:
         """Resample `[channels, samples]`; a new rate first ends what came before."""
         if rate != self.source:
             yield from self.flush()
-            self.source = rate
+            self.source, self.channels = rate, len(samples)
             self.stream = soxr.ResampleStream(rate, self.rate, len(samples)) if rate != self.rate else None
         yield self._chunk(samples, False) if self.stream else samples
 
     def flush(self) -> Iterator[np.ndarray]:
         if self.stream:
-            yield self._chunk(np.empty((self.stream.num_channels, 0), np.float32), True)
+            yield self._chunk(np.empty((self.channels, 0), np.float32), True)
         self.stream, self.source = None, self.rate
 
     def _chunk(self, samples: np.ndarray, last: bool) -> np.ndarray:
-        out = self.stream.resample_chunk(np.ascontiguousarray(samples.T), last=last)
-        return out.reshape(-1, len(samples)).T
+        return self.stream.resample_chunk(np.ascontiguousarray(samples.T), last=last).T
 
 
 class Hearing:

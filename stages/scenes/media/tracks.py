@@ -16,7 +16,7 @@ from scenes.media.sound import Hearing, Sound
 from scenes.stage.errors import InputError
 
 # A file is refused when more than this part of each track that is wanted is missing or cannot be decoded.
-UNREADABLE = 0.75
+UNREADABLE = 0.6
 # Seconds, and part of its stated length, that a track may lack before it counts as truncated.
 LACKING = 1, 0.05
 # Formats whose headers state how long a track is; of others FFmpeg has to guess.
