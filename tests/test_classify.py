@@ -1,6 +1,8 @@
 """One's own films and recordings: the numbers of `predict`, and odd files."""
 
 import json
+import os
+import re
 import resource
 import subprocess
 from fractions import Fraction
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 
 import av
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import noise, run, write_mp4, write_wav
 from trained import CLASSES, MEMBERS, finished_run, join
@@ -17,7 +20,7 @@ from scenes.evaluation.fusion import prod
 from scenes.media.clip import read_audio, read_frames
 from scenes.media.stream import windows
 from scenes.members import load, members_of, read_run
-from scenes.stage.errors import InputError
+from scenes.stage.errors import InputError, one_line
 from scenes.timeline import follow
 
 
@@ -173,6 +176,33 @@ def test_bad_files_are_one_line_each_and_the_good_one_is_kept(tmp_path, trained)
     assert [line.split(":")[1].strip() for line in errors] == ["truncated.mp4", "text.mp4", "missing.mp4"]
     assert "Traceback" not in result.stderr
     assert [entry["file"] for entry in json.loads(Path("a.json").read_text())["files"]] == ["whole.mp4"]
+
+
+def test_folders_and_files_of_any_name_with_a_figure_each(trained):
+    for name in ("mixed/a/rec.wav", "mixed/b/rec.WAV", "12:30.wav", "-x.wav"):
+        write_wav(Path(name), noise(1, channels=1, rate=8000), 8000)
+    Path("mixed/b/note.txt").touch()
+    Path("mixed/c.wav").write_text("no sound")
+    odd = os.fsdecode(b"mixed/M\xfcn\nchen.wav")
+    try:
+        Path(odd).write_bytes(Path("-x.wav").read_bytes())
+    except (OSError, UnicodeError):  # the disk or the locale has no such names
+        write_wav(Path(odd := "mixed/other.wav"), noise(1, channels=1, rate=8000), 8000)
+    result = run(
+        "classify.py", "--member", MEMBERS[0], "--checkout", trained, "--json", "a.json", "--csv", "a.csv", "--figure",
+        "out/{name}.png", "--", "mixed", "12:30.wav", "-x.wav",
+    )  # fmt: skip
+    assert result.returncode == 1
+    files = [odd, "mixed/a/rec.wav", "mixed/b/rec.WAV", "12:30.wav", "-x.wav"]
+    assert [entry["file"] for entry in json.loads(Path("a.json").read_text())["files"]] == files
+    assert list(dict.fromkeys(pd.read_csv("a.csv")["file"])) == [one_line(name) for name in files]
+    assert all(f"\n{one_line(name)}\n" in result.stdout for name in files)
+    figures = re.findall("^figure: (.*)$", result.stdout, re.M)
+    assert len(set(figures)) == 5 and sorted(figures) == sorted(map(str, Path("out").iterdir()))
+    assert {"out/rec.png", "out/rec-2.png", "out/12:30.png", "out/-x.png"} < set(figures)
+    warning, error = result.stderr.splitlines()
+    assert warning == "warning: mixed: left out: 1 .txt (the first: mixed/b/note.txt)"
+    assert error.startswith("error: mixed/c.wav: ")
 
 
 def test_numbers_that_are_not_those_of_the_recorded_run_are_refused(trained):
