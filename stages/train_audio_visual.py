@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from scenes.classifiers.audio_visual import MODALITIES, audio_visual, loader
-from scenes.classifiers.image_networks import classifier, pictures
+from scenes.classifiers.image_networks import classifier, pictures, weights_inputs
 from scenes.classifiers.mlp import WIDTHS as MLP_WIDTHS
 from scenes.classifiers.patches import patches
 from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
@@ -58,7 +58,7 @@ def main(
     spectrograms, stills = open_rows(spectrogram, clips), open_rows(frames, clips)
     prepare(precision, seed)
     audio = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[2])
-    inputs = [split, spectrogram, frames]
+    inputs = [split, classes, spectrogram, frames]
     if start == "single":
         image = classifier(network, size, False, len(table))
         load_weights(audio, audio_model)
@@ -66,7 +66,7 @@ def main(
         inputs += [audio_model, image_model]
     else:
         image = classifier(network, size, pretrained, len(table), weights)
-        inputs += [Path(weights)] if weights != "none" else []
+        inputs += weights_inputs(weights)
     joint = audio_visual(audio, image, len(table), mlp_widths, mlp_dropout)
     load = loader(partial(patches, spectrograms), partial(pictures, stills, name=network, size=size))
     train(joint, load, clips, table, MODALITIES, inputs, model, history, recipe)

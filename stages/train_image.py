@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scenes.classifiers.image_networks import classifier, pictures
+from scenes.classifiers.image_networks import classifier, pictures, weights_inputs
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import open_rows, read_classes, read_split
@@ -39,7 +39,7 @@ def main(
     load = partial(pictures, open_rows(frames, clips), name=network, size=size)
     prepare(precision, seed)
     net = classifier(network, size, pretrained, len(table), weights)
-    inputs = [split, frames, *([Path(weights)] if weights != "none" else [])]
+    inputs = [split, classes, frames, *weights_inputs(weights)]
     train(net, load, clips, table, "video", inputs, model, history, recipe)
 
 

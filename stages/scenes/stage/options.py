@@ -35,7 +35,7 @@ Momentum = Annotated[float, typer.Option(help="of batch norm's moving averages",
 Modality = Annotated[Literal["audio", "video"], typer.Option(help="what the embeddings are of")]
 Size = Annotated[int, typer.Option(help="height and width of the network's input, pixels", min=32, max=2048)]
 Pretrained = Annotated[bool, typer.Option(help="start from trained weights, not from seeded random ones")]
-Weights = Annotated[str, typer.Option(help="file or folder of the trained weights; none: the published ones")]
+Weights = Annotated[str, typer.Option(help="file of the trained weights; none: the published ones")]
 WeightsDir = Annotated[Path, typer.Option(help="folder of downloads", envvar="SCENES_WEIGHTS")]
 Precision = Annotated[PrecisionName, typer.Option(help="numbers in the layers; auto: bfloat16 where it is faster")]
 Seed = Annotated[int, typer.Option(help="seed of whatever is drawn at random", min=0, max=2**32 - 1)]
