@@ -38,7 +38,7 @@ def main(
     mirror: Annotated[str, typer.Option(help="source of downloads", envvar="SCENES_PANNS_URL")] = ZENODO,
 ) -> None:
     clips, dimension = read_media(media, "audio"), panns.published(network).dimension
-    inputs = [Path(path) for path in clips if path]
+    inputs = [media, *(Path(path) for path in clips if path)]
     if pretrained:
         checkpoint = weights
         if weights == NONE:
@@ -49,7 +49,7 @@ def main(
     elif weights == NONE:
         checkpoint = resume_folder(out, inputs) / "untrained.pth"  # removed once the array is whole
         if not checkpoint.exists():
-            panns.save(untrained(network, seed, inputs, unit), checkpoint)
+            panns.save(untrained(network, seed, media, unit), checkpoint)
     else:
         raise InputError(f"--weights {weights}: an untrained network takes no weights; give --pretrained or none")
     panns.embedder(network, checkpoint, layer, precision)  # a bad checkpoint fails here

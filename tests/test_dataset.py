@@ -128,7 +128,7 @@ def test_missing_skip_keeps_a_clip_that_has_one_modality(media):
     assert table.loc["bus-oslo-1-2", "video"] == "" and table.loc["bus-oslo-2-1", "video"]
     counts = json.loads(Path("split.json").read_text())
     assert (counts["clips"], counts["with_audio"], counts["with_video"], counts["train"]["bus"]) == (4, 3, 3, 3)
-    assert list(pd.read_csv("media.csv").columns) == ["clip", "audio", "video"]
+    assert list(pd.read_csv("media.csv").columns) == ["clip", "audio", "video", "fold"]
 
 
 def test_missing_ignore_does_not_look(tmp_path):

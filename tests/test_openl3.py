@@ -222,7 +222,7 @@ WIDTHS_OF_TESTS = [2, 4, 4, 8]
 def media() -> Path:
     write_wav(Path("a.wav"), noise())
     write_mp4(Path("a.mp4"))
-    Path("media.csv").write_text("clip,audio,video\na,a.wav,a.mp4\nb,,\nc,a.mp4,a.mp4\n")
+    Path("media.csv").write_text("clip,audio,video,fold\na,a.wav,a.mp4,train\nb,,,train\nc,a.mp4,a.mp4,evaluate\n")
     return Path("media.csv")
 
 

@@ -281,7 +281,7 @@ def test_embeddings_of_seconds_and_clips_end_to_end(checkpoint):
 
 def test_untrained_embeddings_follow_the_seed():
     write_wav(Path("a.wav"), noise())
-    Path("media.csv").write_text("clip,audio\n1,a.wav\n")
+    Path("media.csv").write_text("clip,audio,fold\n1,a.wav,train\n")
     result = run(
         "embed_audio.py", "media.csv", "a.npy", "--network=MobileNetV1", "--no-pretrained", "--weights=none", "--seed=3"
     )

@@ -16,7 +16,7 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from scenes.audio import ten_seconds
-from scenes.stage.dataset import SECONDS, read_classes, read_media
+from scenes.stage.dataset import SECONDS, read_classes
 from scenes.stage.errors import InputError
 from scenes.stream import Window
 
@@ -183,12 +183,11 @@ def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
     from scenes.classifiers.mlp import mlp
     from scenes.weights import FOLDER
 
-    common, seed = run.params["audio_embedding"], run.params["seed"]
-    _hold(run, f"embed-audio@{name}", {**numbers, **common, "seed": seed})
+    common = run.params["audio_embedding"]
+    _hold(run, f"embed-audio@{name}", {**numbers, **common})
     _hold(run, f"train-audio-embedding@{name}", run.params["mlp"])
     if not numbers["pretrained"]:
-        clips = [run.folder / path for path in read_media(run.folder / "data/media.csv", "audio") if path]
-        network = untrained(name, seed, clips, common["unit"])
+        network = untrained(name, common["seed"], run.folder / "data/media.csv", common["unit"], run.folder)
     elif numbers["weights"] == "none":
         network = panns.load(name, published(name, Path(os.environ.get("SCENES_WEIGHTS", FOLDER))))
     else:
@@ -219,13 +218,11 @@ def _visual_embedding(run: Run, name: str, numbers: dict[str, Any]):
     from scenes.visual_embedding import embedder, sample
 
     _hold(run, "frames", run.params["frames"])
-    common, seed = run.params["visual_embedding"], run.params["seed"]
-    _hold(run, f"embed-visual@{name}", {**numbers, **common, "seed": seed})
+    common = run.params["visual_embedding"]
+    _hold(run, f"embed-visual@{name}", {**numbers, **common})
     _hold(run, f"train-visual-embedding@{name}", run.params["mlp"])
-    filmed = np.flatnonzero(read_media(run.folder / "data/media.csv", "video"))
-    network = embedder(
-        run.folder / "data/frames.npy", sample(filmed), name, **numbers, precision=common["precision"], seed=seed
-    )
+    looked_at = sample(run.folder / "data/media.csv", numbers["pretrained"])
+    network = embedder(run.folder / "data/frames.npy", looked_at, name, **numbers, **common)
     prepare = _seen(name, numbers["size"])
     return (
         ["pictures"],

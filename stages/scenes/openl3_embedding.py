@@ -45,7 +45,7 @@ def embedder(
     modality, widths
         See `scenes.openl3.network`.
     paths : tuple of str
-        The clips, of which some are looked at, see `scenes.embedder.ready`.
+        Clips, of which some are looked at, see `scenes.embedder.ready`: train clips alone if the network is untrained.
     hop : float
         Seconds between two windows.
     weights : Path or None

@@ -9,14 +9,23 @@ from scenes.classifiers.image_networks import extractor, pictures
 from scenes.embedder import ready
 from scenes.learning.backend import keras
 from scenes.learning.inference import forward
-from scenes.stage.dataset import SECONDS, open_array
+from scenes.stage.dataset import SECONDS, open_array, read_media, train_rows
 
 # Clips of which one frame is looked at before the rest, evenly chosen.
 SAMPLE = 40
 
 
-def sample(rows: np.ndarray) -> tuple[int, ...]:
-    """Of the rows of clips that have pictures, those that `embedder` looks at."""
+def sample(media: Path, pretrained: bool) -> tuple[int, ...]:
+    """Of the rows of `data/media.csv` whose clips have pictures, those that `embedder` looks at.
+
+    For an untrained network they are train clips alone.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    rows = np.flatnonzero(read_media(media, "video")) if pretrained else train_rows(media, "video")
     return tuple(rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(int)].tolist())
 
 
