@@ -31,7 +31,7 @@ def main(
     evaluated = clips.loc[clips["fold"] == "evaluate", "video"]
     rows = {path: row for row, path in evaluated.items()}
     read = partial(_disturbed, stored=stored, rows=rows, disturbances=disturbances, seed=seed)
-    map_clips(read, list(evaluated), (len(disturbances), *stored.shape[1:]), "uint8", out, inputs=[frames])
+    map_clips(read, list(evaluated), (len(disturbances), *stored.shape[1:]), "uint8", out, inputs=[split, frames])
 
 
 def _disturbed(

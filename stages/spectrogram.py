@@ -112,7 +112,7 @@ def _extract(
         row, shape = partial(_noisy, read, transform, levels, places, seed), (len(levels), *shape)
     else:
         clips, row = read_media(media, "audio"), partial(_clip, read, transform)
-    map_clips(row, clips, shape, "float16", out, inputs=[Path(path) for path in clips if path])
+    map_clips(row, clips, shape, "float16", out, inputs=[media, *(Path(path) for path in clips if path)])
 
 
 def _clip(read: Callable, transform: Callable, path: str) -> np.ndarray:

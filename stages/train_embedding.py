@@ -34,8 +34,8 @@ def main(
     prepare(precision, seed)
     network = mlp(embeddings.shape[-1], len(table), widths, dropout)
     train(
-        network, lambda clip, second: embeddings[clip, second], clips, table, modality, [split, embedding], model,
-        history, recipe,
+        network, lambda clip, second: embeddings[clip, second], clips, table, modality, [split, classes, embedding],
+        model, history, recipe,
     )  # fmt: skip
 
 

@@ -38,7 +38,10 @@ def main(
     spectrograms = open_rows(spectrogram, clips)
     prepare(precision, seed)
     network = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[2])
-    train(network, partial(patches, spectrograms), clips, table, "audio", [split, spectrogram], model, history, recipe)
+    train(
+        network, partial(patches, spectrograms), clips, table, "audio", [split, classes, spectrogram], model,
+        history, recipe,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
