@@ -93,7 +93,7 @@ def write_history(path: str, epochs: int = 5) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     rising = 1 - 0.8 ** np.arange(1, epochs + 1)
     table = {"epoch": np.arange(1, epochs + 1), "accuracy": rising, "loss": 1 - rising, "val_accuracy": rising / 2}
-    pd.DataFrame({**table, "val_loss": 1 - rising / 2, "lr": 1e-4, "seconds": 1.0}).to_csv(path, index=False)
+    pd.DataFrame({**table, "val_loss": 1 - rising / 2, "lr": 1e-4}).to_csv(path, index=False)
 
 
 def report_arguments(out: str = "metrics") -> list[str]:

@@ -28,7 +28,8 @@ from scenes.stage.resume import finish, resume_folder
 SHORT = 200
 # Threads that make batches ahead for a GPU, whose step may be as short as the making of a batch.
 THREADS = 4
-HISTORY_COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr", "seconds"]
+HISTORY_COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]
+TIMING_COLUMNS = ["epoch", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def train(
     inputs : list of Path
         The files that `load` reads, for telling whether an interrupted training may go on.
     model, history : Path
-        Where to write the weights (`.weights.h5`, without optimiser) and the table of epochs.
+        Where to write the weights (`.weights.h5`, without optimiser) and the table of epochs. How long these took is
+        written beside it (`.timing.csv`), since no two trainings take the same time: the table itself is hashed.
     recipe : Recipe
         How to train.
     units : int
@@ -166,7 +168,8 @@ def train(
         network.load_weights(best)
     if recipe.reestimate_batch_norm:
         reestimate(network, ShuffledBatches(load, clips, targets, BATCH, recipe.seconds, recipe.seed, units))
-    write_csv(history, log.table())
+    write_csv(history, log.table()[HISTORY_COLUMNS])
+    write_csv(history.with_suffix(".timing.csv"), log.table()[TIMING_COLUMNS])
     with writing(model) as temporary:
         network.save_weights(temporary)
     finish(folder)
@@ -300,4 +303,4 @@ class EpochLog(keras.callbacks.Callback):
 
     def table(self) -> pd.DataFrame:
         """The epochs so far, columns `epoch,accuracy,loss,val_accuracy,val_loss,lr,seconds`."""
-        return pd.DataFrame(self.rows, columns=HISTORY_COLUMNS)
+        return pd.DataFrame(self.rows, columns=[*HISTORY_COLUMNS, "seconds"])
