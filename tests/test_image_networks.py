@@ -148,7 +148,17 @@ def test_embeddings_of_clips_with_and_without_pictures():
 
     result = run(*embed, "--no-pretrained")
     assert result.returncode == 0, result.stderr
-    assert np.load("out.npy")[0].std(axis=0).max() > 0.05  # with the initial averages of batch norm 1e-12
+    rows = np.load("out.npy")
+    assert rows[0].std(axis=0).max() > 0.05  # with the initial averages of batch norm 1e-12
+    # An evaluate clip has no part in the embeddings of train clips.
+    media.assign(fold=["train", "train", "evaluate"]).to_csv("media.csv", index=False)
+    embeddings = []
+    for frames in (FRAMES, np.concatenate([FRAMES[:2], 255 - FRAMES[2:] // 2])):
+        np.save("frames.npy", frames)
+        assert run(*embed, "--no-pretrained").returncode == 0
+        embeddings.append(np.load("out.npy"))
+    np.testing.assert_array_equal(embeddings[1][0], embeddings[0][0])
+    assert not np.allclose(embeddings[1][2], embeddings[0][2]) and not np.array_equal(embeddings[0][0], rows[0])
     pd.DataFrame({"clip": list("abc"), "audio": "x.wav", "video": ""}).to_csv("media.csv", index=False)
     result = run(*embed, "--no-pretrained")
     assert result.returncode == 1 and "no clip has a video" in result.stderr.splitlines()[-1]

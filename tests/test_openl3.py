@@ -249,6 +249,17 @@ def test_untrained_embeddings_depend_on_the_seed_and_tell_clips_apart(media):
     assert first[0].std(axis=0).max() > 0.01
 
 
+def test_evaluate_clips_have_no_part_in_untrained_embeddings_of_train_clips(media):
+    Path("media.csv").write_text("clip,audio,video,fold\na,a.wav,,evaluate\nb,b.wav,,train\n")
+    write_wav(Path("b.wav"), noise()[::-1])
+    embed_openl3.main("audio", media, Path("a.npy"), 10.0, WIDTHS_OF_TESTS, pretrained=False)
+    write_wav(Path("a.wav"), np.sin(np.arange(960_000).reshape(2, -1) / 20))
+    embed_openl3.main("audio", media, Path("b.npy"), 10.0, WIDTHS_OF_TESTS, pretrained=False)
+    before, after = np.load("a.npy"), np.load("b.npy")
+    np.testing.assert_array_equal(after[1], before[1])
+    assert not np.allclose(after[0], before[0])
+
+
 def test_in_bfloat16_the_embeddings_stay_near():
     inputs = spectrograms(noise(1.0, 2).astype(np.float32))
     keras.utils.set_random_seed(0)

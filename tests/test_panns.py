@@ -291,6 +291,23 @@ def test_untrained_embeddings_follow_the_seed():
     assert not list(Path(".resume").iterdir())
 
 
+def test_evaluate_clips_have_no_part_in_untrained_embeddings_of_train_clips():
+    """Where batch norm's averages came from all clips, they had."""
+    generator = np.random.default_rng(0)
+    for name in "abc":
+        write_wav(Path(f"{name}.wav"), generator.normal(0, 0.1, (2, 480_000)))
+    Path("media.csv").write_text("clip,audio,fold\n1,a.wav,evaluate\n2,b.wav,train\n3,c.wav,train\n")
+    embed_audio.main(Path("media.csv"), Path("a.npy"), "MobileNetV1", pretrained=False)
+    write_wav(Path("a.wav"), np.sin(np.arange(960_000).reshape(2, -1) / 20))
+    embed_audio.main(Path("media.csv"), Path("b.npy"), "MobileNetV1", pretrained=False)
+    before, after = np.load("a.npy"), np.load("b.npy")
+    np.testing.assert_array_equal(after[1:], before[1:])
+    assert not np.allclose(after[0], before[0])
+    Path("media.csv").write_text("clip,audio,fold\n1,a.wav,evaluate\n")
+    with pytest.raises(InputError, match="^media.csv: no train clip has audio; an untrained network needs some"):
+        embed_audio.main(Path("media.csv"), Path("c.npy"), "MobileNetV1", pretrained=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -11,7 +11,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+import pytest
 from conftest import ROOT, run
+
+from scenes import shards, training
+from scenes.stage import resume
+from scenes.stage.resume import resume_folder
 
 CLIPS = 24
 
@@ -101,6 +106,108 @@ def test_a_killed_training_goes_on_to_the_same_weights():
     assert expected.keys() == found.keys() and len(expected) >= 6
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+CHANGES = {
+    "nothing": lambda patch: os.utime("classes.csv"),
+    "classes": lambda patch: Path("classes.csv").write_text("class,meta_class\nb,x\na,x\n"),
+    "backend": lambda patch: patch.setenv("KERAS_BACKEND", "jax"),
+    "threads": lambda patch: patch.setenv("OMP_NUM_THREADS", "7"),
+    "precision": lambda patch: patch.setattr(sys, "argv", ["train_embedding.py", "--precision", "bfloat16"]),
+    "library": lambda patch: patch.setattr(resume.metadata, "version", lambda name: f"{name} of tomorrow"),
+    "array": lambda patch: os.utime("e.npy", (0, 0)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_work_goes_on_only_where_nothing_that_decides_its_numbers_has_changed(monkeypatch, change):
+    """A table is known by its content: one that is written again with the same clips is the same."""
+    Path("classes.csv").write_text("class,meta_class\na,x\nb,x\n")
+    Path("e.npy").touch()
+    inputs = [Path("classes.csv"), Path("e.npy")]
+    before = resume_folder(Path("m.weights.h5"), inputs)
+    times = os.stat("classes.csv")
+    CHANGES[change](monkeypatch)
+    if change == "classes":
+        os.utime("classes.csv", ns=(times.st_atime_ns, times.st_mtime_ns))
+    after = resume_folder(Path("m.weights.h5"), inputs)
+    same = change == "nothing"
+    assert (after == before) is same and before.exists() is same
+
+
+def write_training_data() -> None:
+    rows = [f"c{i},{'abc'[i % 3]},x,{i},{'train' if i < 9 else 'evaluate'},a.wav,a.mp4" for i in range(12)]
+    Path("split.csv").write_text("\n".join(["clip,scene,city,location,fold,audio,video", *rows]) + "\n")
+    Path("classes.csv").write_text("class,meta_class\na,x\nb,x\nc,y\n")
+    for name, shape in {"e": (10, 8), "mel": (2, 16, 704), "frames": (10, 32, 32, 3), "audio": (2, 8)}.items():
+        np.save(f"{name}.npy", np.random.default_rng(0).random((12, *shape)).astype(np.float32))
+
+
+VGG14 = ["--dense", "2", *(word for width in "1111" for word in ("--widths", width))]
+NETWORK = ["--network", "MobileNetV2", "--size", "32", "--no-pretrained"]
+SCRIPTS = {
+    "train_embedding": ["e.npy", "m.weights.h5", "h.csv", "--modality", "audio", "--widths", "4"],
+    "train_spectrogram": ["mel.npy", "m.weights.h5", "h.csv", *VGG14],
+    "train_image": ["frames.npy", "m.weights.h5", "h.csv", *NETWORK],
+    "train_audio_visual": ["mel.npy", "frames.npy", "v.h5", "i.h5", "m.weights.h5", "h.csv", *NETWORK, *VGG14,
+                           "--start", "scratch", "--mlp-widths", "4"],
+    "train_baseline": ["{modality}.npy", "none", "m.weights.h5", "h.csv"],
+}  # fmt: skip
+
+
+def test_every_training_tells_of_all_its_tables_and_arrays(monkeypatch):
+    assert set(SCRIPTS) == {path.stem for path in (ROOT / "stages").glob("train_*.py")}
+    write_training_data()
+    given = []
+    monkeypatch.setattr(training, "train", lambda *arguments: given.append(arguments[5]))
+    for script, arguments in SCRIPTS.items():
+        before = ["audio"] if script == "train_baseline" else []
+        result = run(f"{script}.py", *before, "split.csv", "classes.csv", *arguments)
+        assert result.returncode == 0, result.stderr
+        read = {"audio.npy" if "{" in word else word for word in arguments if word.endswith(".npy")}
+        assert set(map(str, given[-1])) == {"split.csv", "classes.csv", *read}, script
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "table"),
+    [
+        ("frames.py", ["media.csv", "o.npy"], "media.csv"),
+        ("spectrogram.py", ["mel", "media.csv", "o.npy"], "media.csv"),
+        ("spectrogram.py", ["mel", "split.csv", "o.npy", "--strict"], "split.csv"),
+        ("disturb_frames.py", ["split.csv", "frames.npy", "o.npy", "--disturbance", "light:0.5"], "split.csv"),
+    ],
+)
+def test_an_extraction_tells_of_its_table_which_decides_the_order_of_rows(monkeypatch, script, arguments, table):
+    write_training_data()
+    Path("media.csv").write_text("clip,audio,video\na,a.wav,a.mp4\nb,,\n")
+    given = {}
+    monkeypatch.setattr(shards, "map_clips", lambda *arguments, inputs: given.update(inputs=inputs))
+    result = run(script, *arguments)
+    assert result.returncode == 0, result.stderr
+    assert Path(table) in given["inputs"]
+
+
+def test_a_training_that_was_killed_does_not_go_on_with_other_classes(monkeypatch):
+    write_training_data()
+    steps = iter(range(1, 100))
+
+    def killed() -> None:
+        if next(steps) == 10:
+            raise RuntimeError("killed")
+
+    def command(name: str) -> list[str]:
+        return ["train_embedding.py", "split.csv", "classes.csv", "e.npy", f"{name}.weights.h5", f"{name}.csv",
+                "--modality", "audio", "--widths", "4", "--epochs", "5", "--batch", "30"]  # fmt: skip
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(training, "stop_if_asked", killed)
+        run(*command("cut"))
+    assert list(Path(".resume").glob("cut.weights.h5@*/epoch-*"))
+    Path("classes.csv").write_text("class,meta_class\nc,y\na,x\nb,x\n")
+    for name in ("cut", "whole"):
+        assert run(*command(name)).returncode == 0
+    expected, found = weights("whole.weights.h5"), weights("cut.weights.h5")
+    assert expected.keys() == found.keys() and all((found[name] == expected[name]).all() for name in expected)
 
 
 def weights(path: str) -> dict[str, np.ndarray]:

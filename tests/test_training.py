@@ -18,7 +18,7 @@ from scenes.learning.batches import Batches, MixedBatches, ShuffledBatches
 from scenes.learning.inference import BATCH, batch_size, forward
 from scenes.optimizer import FlatAdam
 from scenes.stage.errors import InputError
-from scenes.training import HISTORY_COLUMNS, Recipe, Trainer, train
+from scenes.training import HISTORY_COLUMNS, TIMING_COLUMNS, Recipe, Trainer, train
 
 layers = keras.layers
 
@@ -183,6 +183,9 @@ def test_training_leaves_weights_and_history_and_repeats_itself():
     run_training("b", small_network(0.2))
     weights = Path("a/m.weights.h5").read_bytes()
     assert weights == Path("b/m.weights.h5").read_bytes()
+    assert Path("a/h.csv").read_bytes() == Path("b/h.csv").read_bytes()
+    timing = pd.read_csv("a/h.timing.csv")
+    assert list(timing.columns) == TIMING_COLUMNS and list(timing["epoch"]) == list(history["epoch"])
     assert len(weights) < 60_000 and not Path(".resume").joinpath("a-m.weights.h5").exists()
     restored = small_network()
     restored.load_weights("a/m.weights.h5")
