@@ -155,6 +155,7 @@ def test_embeddings_of_clips_with_and_without_pictures():
     embeddings = []
     for frames in (FRAMES, np.concatenate([FRAMES[:2], 255 - FRAMES[2:] // 2])):
         np.save("frames.npy", frames)
+        visual_embedding.embedder.cache_clear()  # as in a process of its own
         assert run(*embed, "--no-pretrained").returncode == 0
         embeddings.append(np.load("out.npy"))
     np.testing.assert_array_equal(embeddings[1][0], embeddings[0][0])
