@@ -89,9 +89,10 @@ def map_clips(
                 with np.errstate(over="ignore"):
                     array[start + offset] = row
                 if not np.isfinite(array[start + offset]).all():
+                    name = clips[start + offset]
                     raise InputError(
-                        f"{output}: row {start + offset} (clip {clips[start + offset]}) is not finite, or beyond {dtype}; "
-                        "check the clip and the network's weights"
+                        f"{output}: row {start + offset} (clip {name}) is not finite in {dtype}; check the clip and "
+                        "the network's weights"
                     )
             array.flush()
             with naming(done), done.open("a") as file:

@@ -260,17 +260,17 @@ class Checkpoint(keras.callbacks.Callback):
                 variable.assign(value)
         if damage:
             again = f"resumes after epoch {epoch}" if epoch else "starts again"
-            print(f"warning: {damage[0]}; the training {again}", file=sys.stderr)
+            tqdm.write(f"warning: {damage[0]}; the training {again}", file=sys.stderr)
         return epoch
 
     def _load(self, state: Path, trainer: Trainer) -> int:
         epoch = int(state.name.removeprefix("epoch-"))
-        rows = pd.read_csv(state / HISTORY, float_precision="round_trip")
+        rows = pd.read_csv(state / HISTORY)
         if list(rows.columns) != HISTORY_COLUMNS or list(rows["epoch"]) != list(range(1, epoch + 1)):
             raise ValueError(f"{HISTORY} is not of {epoch} epochs")
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras only warns of another optimiser
-            for model, file in [(self.best.network, BEST)] * bool(self.best) + [(trainer, STATE)]:
+            for model, file in [*([(self.best.network, BEST)] if self.best else []), (trainer, STATE)]:
                 model.load_weights(state / file)
                 if not (finite(model) and finite(trainer.optimizer)):
                     raise ValueError(f"{file} holds numbers that are not finite")
