@@ -20,7 +20,7 @@ from scenes.evaluation import baseline_scores
 from scenes.evaluation.scoring import evaluate
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
-from scenes.learning.inference import batch_size, load_weights, predict
+from scenes.learning.inference import batch_size, load_weights, predict, refuse_not_finite
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, open_rows, read_classes, read_split
@@ -162,6 +162,7 @@ def _predict(
         rows, unlabelled = clips.index.to_numpy()[present], np.empty((len(split), 0))
         batches = Batches(load, rows, unlabelled, batch_size(network), units)
         probabilities[present] = predict(network, batches, model.name).reshape(-1, *probabilities.shape[1:])
+        refuse_not_finite(probabilities[present], list(clips["clip"][present]), model)
     return probabilities
 
 

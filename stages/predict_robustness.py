@@ -15,7 +15,7 @@ from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
 from scenes.evaluation.robustness import seconds_used
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
-from scenes.learning.inference import batch_size, load_weights, predict
+from scenes.learning.inference import batch_size, load_weights, predict, refuse_not_finite
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import Rows, open_rows, read_classes, read_split
@@ -85,6 +85,7 @@ def _predict(
         unlabelled = np.empty((len(media), 0))
         batches = Batches(disturbed, present, unlabelled, batch_size(network), conditions * seconds)
         said = predict(network, batches, model.name).reshape(len(present), conditions, seconds, -1)
+        refuse_not_finite(said, list(media.iloc[present]), model)
         probabilities[:, present] = said.swapaxes(0, 1)
     return probabilities
 

@@ -1,7 +1,9 @@
 """Stages killed at any moment (SIGKILL) go on where they stopped, to the result of an undisturbed run."""
 
+import itertools
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,8 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, run
+from dvc.repo import Repo
 
 from scenes import shards, training
+from scenes.learning.batches import MixedBatches
 from scenes.stage import resume
 from scenes.stage.resume import resume_folder
 
@@ -94,12 +98,11 @@ def test_a_killed_training_goes_on_to_the_same_weights():
 
     assert run("train_embedding.py", *command("whole")).returncode == 0
     process = start(TRAINING, *command("cut"))
-    wait_for(lambda: list(Path(".resume").glob("cut.weights.h5@*/epoch-*.weights.h5")))
+    wait_for(lambda: list(Path(".resume").glob("cut.weights.h5@*/epoch-*")))
     kill(process)
     assert not Path("cut.weights.h5").exists()
-    state = max(Path(".resume").glob("cut.weights.h5@*/epoch-*.weights.h5"))
-    finished, kept = len(pd.read_csv(state.parent / "history.csv")), int(re.search(r"\d+", state.name).group())
-    assert finished - 1 <= kept < 40
+    state = max(Path(".resume").glob("cut.weights.h5@*/epoch-*"))
+    assert 1 <= len(pd.read_csv(state / "history.csv")) == int(re.search(r"\d+", state.name).group()) < 40
     assert start(TRAINING, *command("cut")).wait() == 0
     assert list(pd.read_csv("cut.csv")["epoch"]) == list(range(1, 41))
     expected, found = weights("whole.weights.h5"), weights("cut.weights.h5")
@@ -210,7 +213,95 @@ def test_a_training_that_was_killed_does_not_go_on_with_other_classes(monkeypatc
     assert expected.keys() == found.keys() and all((found[name] == expected[name]).all() for name in expected)
 
 
-def weights(path: str) -> dict[str, np.ndarray]:
+DEMO = {
+    "train-audio-spectrogram@mel": [],
+    "train-audio-embedding@Cnn14": [],
+    "train-visual-image@MobileNetV2": [],
+    "train-audio-visual@MobileNetV2": ["train-audio-spectrogram@mel", "train-visual-image@MobileNetV2"],
+    "train-dcase-baseline@audio": [],
+    "train-dcase-baseline@visual": [],
+    "train-dcase-baseline@official": ["train-dcase-baseline@audio", "train-dcase-baseline@visual"],
+}
+
+
+class KilledError(BaseException):
+    """Nothing catches it."""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """Eight clips with random features, where the demo has its own."""
+    folder, generator = tmp_path_factory.mktemp("demo"), np.random.default_rng(0)
+    features = {
+        "spectrogram/mel": generator.standard_normal((8, 2, 128, 704)).astype(np.float16),
+        "frames": generator.integers(0, 256, (8, 10, 64, 64, 3), np.uint8),
+        **{name: generator.standard_normal((8, 10, 32)).astype(np.float32)
+           for name in ("audio_embedding/Cnn14", "openl3/audio", "openl3/visual")},
+    }  # fmt: skip
+    for name, array in features.items():
+        (folder / f"data/{name}.npy").parent.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"data/{name}.npy", array)
+    rows = [f"c{i},{'abc'[i % 3]},x,{i},{'train' if i < 6 else 'validation'},a.wav,v.mp4" for i in range(8)]
+    (folder / "data/split.csv").write_text("\n".join(["clip,scene,city,location,fold,audio,video", *rows]) + "\n")
+    (folder / "data/classes.csv").write_text("class,meta_class\na,x\nb,x\nc,y\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def commands() -> dict[str, list[str]]:
+    """The demo's command of each stage, its words from the script on, with fewer steps."""
+    with Repo(ROOT) as repo:
+        found = {name: shlex.split(repo.stage.load_one("dvc.yaml", name).cmd) for name in DEMO}
+    for words, (option, value) in itertools.product(found.values(), {"--epochs": "3", "--seconds": "2"}.items()):
+        if option in words:
+            words[words.index(option) + 1] = value
+    return {name: words[words.index("python") + 1 :] for name, words in found.items()}
+
+
+def train(words: list[str], folder: Path, monkeypatch, kill_at: int | None = None) -> list[int]:
+    """Train, perhaps up to an epoch's start, and return the epochs that were begun."""
+    begun, shuffle = [], MixedBatches.shuffle
+
+    def counted(batches: MixedBatches, epoch: int) -> None:
+        if epoch == kill_at:
+            raise KilledError
+        begun.append(epoch)
+        shuffle(batches, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MixedBatches, "shuffle", counted)
+        result = run(Path(words[0]).name, *words[1:], folder=folder)
+    assert result.returncode == 0 and "warning" not in result.stderr, result.stderr
+    return begun[1:]  # the first is the batches' own
+
+
+@pytest.mark.parametrize("stage", DEMO)
+def test_a_killed_training_of_the_demo_goes_on_to_the_same_weights(stage, demo, commands, monkeypatch):
+    """With the parameters of params.yaml, among them dropout of rate 0."""
+    words = commands[stage]
+    for single in DEMO[stage]:
+        if not (demo / model(commands[single])).exists():
+            train(commands[single], demo, monkeypatch)
+    assert train(words, demo, monkeypatch) == [0, 1, 2]
+    expected = weights(demo / model(words))
+    (demo / model(words)).unlink()
+    for epoch in (1, 2):
+        with pytest.raises(KilledError):
+            train(words, demo, monkeypatch, kill_at=epoch)
+    assert not (demo / model(words)).exists()
+    assert train(words, demo, monkeypatch) in ([1, 2], [2])
+    found = weights(demo / model(words))
+    assert expected.keys() == found.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def model(words: list[str]) -> str:
+    """The weights that a command writes: the last that it names."""
+    return [word for word in words if word.endswith(".weights.h5")][-1]
+
+
+def weights(path: str | Path) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     with h5py.File(path) as file:
         file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)

@@ -106,9 +106,14 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
     """What each member says of the seconds of a window that can be known by now, `[members, seconds, classes]`.
 
     NaN stands where a member has nothing to go by.
+
+    Raises
+    ------
+    InputError
+        If a probability is not finite.
     """
     from scenes.learning.backend import keras
-    from scenes.learning.inference import forward
+    from scenes.learning.inference import forward, refuse_not_finite
 
     tens, ends = {}, {}
     if window.sound is not None:
@@ -128,7 +133,9 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
             continue
         inputs = member.inputs(*(tens[medium] for medium in member.media))
         inputs = keras.tree.map_structure(lambda array, known=known: array[:known], inputs)
-        said.append(forward(member.network, inputs, batch))
+        rows = forward(member.network, inputs, batch)
+        refuse_not_finite(rows, [f"second {window.start + second}" for second in range(len(rows))], member.name)
+        said.append(rows)
     counts = [len(rows) for rows in said if rows is not None]
     count = (max if window.whole else min)(counts, default=0)
     classes = next((rows.shape[1] for rows in said if rows is not None and len(rows)), 0)

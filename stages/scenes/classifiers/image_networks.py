@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 
 from scenes.learning.backend import keras
+from scenes.learning.inference import finite
 from scenes.stage.errors import InputError
 
 applications = keras.applications
@@ -92,9 +93,13 @@ def _load(name: str, size: int, path: Path) -> keras.Model:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # Keras only warns of a layer that the file lacks
-                return _build(name, size, top, weights=str(path))
+                network = _build(name, size, top, weights=str(path))
         except (ValueError, KeyError, OSError, UserWarning) as error:
             reason = str(error).strip().partition("\n")[0]
+        else:
+            if finite(network):
+                return network
+            raise InputError(f"{path}: holds weights that are not finite; put whole weights of {name} there")
     raise InputError(f"{path}: not the weights of {name} in one of Keras' forms ({reason})")
 
 

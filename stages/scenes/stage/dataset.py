@@ -199,7 +199,7 @@ def open_array(path: Path) -> np.ndarray:
     """
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise InputError(f"{path}: not a whole .npy array ({error}); remove it and run its stage again") from error
 
 
