@@ -28,7 +28,9 @@ def main(
     seed: options.Seed = 0,
 ) -> None:
     if not disturbance:
-        raise InputError("--disturbance is missing: list a condition, such as blur:0.01, in robustness.frames.disturbance")
+        raise InputError(
+            "--disturbance is missing: list a condition, such as blur:0.01, in robustness.frames.disturbance"
+        )
     disturbances, clips = parse(disturbance, FRAMES), read_split(split)
     stored = open_rows(frames, clips)
     evaluated = clips.loc[clips["fold"] == "evaluate", "video"]

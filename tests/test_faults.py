@@ -305,7 +305,10 @@ def test_a_full_disk_is_named_and_nothing_is_left():
     Path("media.csv").write_text("clip,video\n" + 64 * "a,../a.mp4\n")
     Path("e.csv").write_text("framework,seconds,accuracy,log_loss\nmel,1,0.5,1\nmel,10,0.5,1\n")
     Path("seeds.csv").write_text("framework,seed,accuracy\n")
-    data = {"params": {"params.yaml": {"data": {"seed": 1}}}, "metrics": {"metrics/a/b.json": {"data": {"accuracy": 1}}}}
+    data = {
+        "params": {"params.yaml": {"data": {"seed": 1}}},
+        "metrics": {"metrics/a/b.json": {"data": {"accuracy": 1}}},
+    }
     Path("experiments.json").write_text(json.dumps([{"data": data, "experiments": None}]))
     Path("full").mkdir()
     source = DISKS.format(stages=str(ROOT / "stages"), tests=str(ROOT / "tests"))

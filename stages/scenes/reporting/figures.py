@@ -1,6 +1,7 @@
 """The figures of the report.
 
-Marks, dashes and hatching tell colours apart in print. The same data give the same SVG file: identifiers are salted with a constant and no date is written.
+Marks, dashes and hatching tell colours apart in print. The same data give the same SVG file: identifiers are salted
+with a constant and no date is written.
 """
 
 from collections.abc import Sequence
@@ -266,6 +267,10 @@ def agreement(right: pd.DataFrame, scenes: Sequence[str], classes: Sequence[str]
     classes : sequence of str
         The names of the classes.
     """
+    if right.empty:
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        not_run(figure.subplots())
+        return figure
     number, of = right.sum(axis=1).astype(int), right.notna().sum(axis=1)
     figure = Figure(figsize=(10, max(4, 0.22 * len(classes))), layout="constrained")
     left, beside = figure.subplots(1, 2, width_ratios=(1, 1.1))
