@@ -12,6 +12,7 @@ from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import Rows, open_rows, read_split
+from scenes.stage.errors import InputError
 
 
 def main(
@@ -23,9 +24,13 @@ def main(
         typer.Option(
             help="blur:SIGMA of a Gaussian, as a part of the height; light:PART that is left; cover:PART of the picture"
         ),
-    ],
+    ] = (),
     seed: options.Seed = 0,
 ) -> None:
+    if not disturbance:
+        raise InputError(
+            "--disturbance is missing: list a condition, such as blur:0.01, in robustness.frames.disturbance"
+        )
     disturbances, clips = parse(disturbance, FRAMES), read_split(split)
     stored = open_rows(frames, clips)
     evaluated = clips.loc[clips["fold"] == "evaluate", "video"]

@@ -9,7 +9,7 @@ import typer
 
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import clip_probabilities, scores
-from scenes.evaluation.predictions import read_predictions
+from scenes.evaluation.predictions import read_predictions, rows_of
 from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, labels, read_classes, read_split
 from scenes.stage.errors import InputError
@@ -26,8 +26,8 @@ def main(
     ],
 ) -> None:
     clips, table = read_split(split), read_classes(classes)
-    evaluated = (clips.loc[clips["fold"] != "train", "fold"] == "evaluate").to_numpy()
-    actual = labels(clips[clips["fold"] == "evaluate"], table)
+    evaluated = rows_of("evaluate", clips, table)
+    actual = labels(clips[clips["fold"] != "train"][evaluated], table)
 
     seconds: dict[str, np.ndarray] = {}
     rows = []

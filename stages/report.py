@@ -121,7 +121,7 @@ def main(
         "early_exit_classes": _of_a_stage(early_exit_classes, OF_CLASSES),
     }
     bad = robustness.section(under_conditions, show)
-    text = page(results, tables, detection, over_seeds, data_set, setup.match(str(DEMO)), untrained, show, bad)
+    text = page(results, tables, over_seeds, data_set, setup.match(str(DEMO)), untrained, show, bad)
     with writing(out) as temporary:
         temporary.write_text(text)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scenes.members import load, members_of, read_run
+from scenes.reporting.colours import of_classes
 from scenes.sketch import Sketch
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
@@ -59,7 +60,8 @@ def page(trained, members: list, rule: str, folder: Path):
         sketch.draw(timeline, figure)
         write_json(content, {"synthetic": trained.synthetic, **timeline.content(), "file": Path(upload).name})
         player = {
-            "source": f"/gradio_api/file={upload}", "classes": timeline.classes, "seconds": timeline.seconds.tolist(),
+            "source": f"/gradio_api/file={upload}", "seconds": timeline.seconds.tolist(),
+            "classes": timeline.classes, "colours": of_classes(len(timeline.classes)),
         }  # fmt: skip
         return player, _said(timeline), str(figure), str(content)
 

@@ -24,6 +24,8 @@ Noise = Annotated[
     list[str],
     typer.Option(help="pink:SNR or babble:SNR, dB: the evaluate clips (media is split.csv) with each of these in turn"),
 ]
+# Only the stage of noise gives a seed: given without noise, the list in params.yaml is empty.
+NoiseSeed = Annotated[int | None, typer.Option(help="seed of the noise", min=0, max=2**32 - 1)]
 
 
 def mel(
@@ -39,7 +41,7 @@ def mel(
     log_offset: options.Offset = 1e-10,
     strict: Strict = False,
     noise: Noise = (),
-    seed: options.Seed = 0,
+    seed: NoiseSeed = None,
 ) -> None:
     """Magnitudes of the STFT through Slaney's mel filters."""
     transform = partial(
@@ -61,7 +63,7 @@ def gam(
     log_offset: options.Offset = 1e-10,
     strict: Strict = False,
     noise: Noise = (),
-    seed: options.Seed = 0,
+    seed: NoiseSeed = None,
 ) -> None:
     """Magnitudes of the STFT through Ellis' gammatone weights."""
     transform = partial(
@@ -82,7 +84,7 @@ def cqt(
     log_offset: options.Offset = 1e-10,
     strict: Strict = False,
     noise: Noise = (),
-    seed: options.Seed = 0,
+    seed: NoiseSeed = None,
 ) -> None:
     """Magnitudes of the constant-Q transform."""
     transform = partial(
@@ -93,10 +95,12 @@ def cqt(
 
 
 def _extract(
-    media: Path, out: Path, transform: Callable, sample_rate: int, strict: bool, noise: list[str], seed: int
+    media: Path, out: Path, transform: Callable, sample_rate: int, strict: bool, noise: list[str], seed: int | None
 ) -> None:
     if strict and noise:
         raise InputError("--strict and --noise: one at a time, they are of different clips")
+    if seed is not None and not noise:
+        raise InputError("--noise is missing: list a condition, such as pink:20, in robustness.sound.noise")
     shape = transform(np.zeros((2, SECONDS * sample_rate), np.float32)).shape  # a bad parameter fails here, once
     read = partial(read_audio, sample_rate=sample_rate)
     if strict:
@@ -109,7 +113,7 @@ def _extract(
         evaluated = split[split["fold"] == "evaluate"]
         clips, levels = list(evaluated["audio"]), disturbance.parse(noise, disturbance.NOISE)
         places = {path: name for path, name in zip(clips, place(evaluated), strict=True) if path}
-        row, shape = partial(_noisy, read, transform, levels, places, seed), (len(levels), *shape)
+        row, shape = partial(_noisy, read, transform, levels, places, seed or 0), (len(levels), *shape)
     else:
         clips, row = read_media(media, "audio"), partial(_clip, read, transform)
     map_clips(row, clips, shape, "float16", out, inputs=[media, *(Path(path) for path in clips if path)])

@@ -117,6 +117,22 @@ def test_the_stage_chooses_on_validation_and_scores_evaluate_clips(capsys):
     assert json.loads(Path("e.json").read_text())["both_seconds"] == exits["seconds"][2]
 
 
+def test_no_threshold_is_chosen_by_evaluate_clips():
+    write_members(made_up.write_split(400, 40, validation=20))
+    early_exit(0, 5)
+    before = pd.read_csv("e.csv"), pd.read_csv("h.csv")
+    evaluate = np.arange(400) % 40 >= 20
+    for name in ("sure", "slow"):
+        seconds = np.load(f"made/{name}.npy")
+        seconds[evaluate] = seconds[evaluate][::-1, ::-1]
+        np.save(f"made/{name}.npy", seconds)
+    early_exit(0, 5)
+    for table, other in zip(before, (pd.read_csv("e.csv"), pd.read_csv("h.csv")), strict=True):
+        fitted = ["ensemble", "threshold", "validation_accuracy", "validation_seconds"]
+        pd.testing.assert_frame_equal(table[fitted], other[fitted])
+        assert (table["accuracy"] != other["accuracy"]).any()
+
+
 def test_without_a_validation_fold_no_threshold_is_chosen(capsys):
     write_members(made_up.write_split(40, 10))
     early_exit(0)

@@ -277,7 +277,7 @@ FULL = [  # of this size, or of a page that is taken: the script in this folder 
      " --early-exit-chosen h --early-exit-classes k --disturbed d", "full/"),
     ("", ".", "calibrate.py split.csv classes.csv full/c.csv full/c.json p.npy", "full/c.csv"),
     ("", ".", "submission.py write split.csv classes.csv f.npy full/submission.csv", "full/submission.csv"),
-    ("", ".", "seeds.py experiments.csv full/seeds.csv", "full/seeds.csv"),
+    ("", ".", "seeds.py experiments.json full/seeds.csv", "full/seeds.csv"),
     # Training has its state elsewhere: only the last step finds no room, and is repeated alone.
     ("", ".", "train_embedding.py split.csv classes.csv e.npy full/m.weights.h5 full/h.csv --modality audio --widths 4"
      " --epochs 1", "full/h.csv"),
@@ -305,7 +305,11 @@ def test_a_full_disk_is_named_and_nothing_is_left():
     Path("media.csv").write_text("clip,video\n" + 64 * "a,../a.mp4\n")
     Path("e.csv").write_text("framework,seconds,accuracy,log_loss\nmel,1,0.5,1\nmel,10,0.5,1\n")
     Path("seeds.csv").write_text("framework,seed,accuracy\n")
-    Path("experiments.csv").write_text("seed,metrics/a/b.json:accuracy\n1,0.5\n")
+    data = {
+        "params": {"params.yaml": {"data": {"seed": 1}}},
+        "metrics": {"metrics/a/b.json": {"data": {"accuracy": 1}}},
+    }
+    Path("experiments.json").write_text(json.dumps([{"data": data, "experiments": None}]))
     Path("full").mkdir()
     source = DISKS.format(stages=str(ROOT / "stages"), tests=str(ROOT / "tests"))
     command = [*NAMESPACE, sys.executable, "-c", source, json.dumps(FULL)]

@@ -293,7 +293,15 @@ FRAME_FORMS = "must be blur:NUMBER (0 to 0.5) or light:NUMBER (0 to 1) or cover:
         ("disturb_frames.py split.csv frames.npy o.npy --disturbance blur:2", f"blur:2: {FRAME_FORMS}"),
         ("disturb_frames.py split.csv frames.npy o.npy --disturbance light:-1", f"light:-1: {FRAME_FORMS}"),
         ("disturb_frames.py split.csv frames.npy o.npy --disturbance cover:1:2", f"cover:1:2: {FRAME_FORMS}"),
-        ("disturb_frames.py split.csv frames.npy o.npy", "Missing parameter: disturbance"),
+        # What DVC makes of an empty list in params.yaml: nothing.
+        (
+            "spectrogram.py mel split.csv o.npy --seed 0",
+            "--noise is missing: list a condition, such as pink:20, in robu",
+        ),
+        (
+            "disturb_frames.py split.csv frames.npy o.npy --seed 0",
+            "--disturbance is missing: list a condition, such as b",
+        ),
         ("disturb_frames.py split.csv short.npy o.npy --disturbance cover:0.2", "short.npy: 2 rows for 6 clips; run "),
     ],
 )

@@ -1,7 +1,7 @@
 """The figures of the report.
 
-Colours are those of Okabe and Ito, told apart by the colour-blind; marks, dashes and hatching tell them apart in print.
-The same data give the same SVG file: identifiers are salted with a constant and no date is written.
+Marks, dashes and hatching tell colours apart in print. The same data give the same SVG file: identifiers are salted
+with a constant and no date is written.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from scenes.reporting.colours import BLACK, BLUE, COLOURS, MARKS, ORANGE, SKY, VERMILION, line_style
 from scenes.stage.outputs import writing
 
 matplotlib.rcParams.update(
@@ -27,12 +28,6 @@ matplotlib.rcParams.update(
         "svg.hashsalt": "scenes",
     }
 )
-
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000",
-)  # fmt: skip
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
-MARKS = "osD^vPX"
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -215,8 +210,7 @@ def training_curves(families: dict[str, dict[str, pd.DataFrame]]) -> Figure:
             not_run(axes)
             continue
         for number, (member, history) in enumerate(histories.items()):
-            style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)], "markersize": 4}
-            style["markevery"] = max(1, len(history) // 10)
+            style = {**line_style(number), "markersize": 4, "markevery": max(1, len(history) // 10)}
             axes.plot(history["epoch"], history["accuracy"], label=member, linewidth=1.4, **style)
             if history["val_accuracy"].notna().any():
                 style |= {"linestyle": "--", "linewidth": 1, "markerfacecolor": "white"}
@@ -273,8 +267,12 @@ def agreement(right: pd.DataFrame, scenes: Sequence[str], classes: Sequence[str]
     classes : sequence of str
         The names of the classes.
     """
+    if right.empty:
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        not_run(figure.subplots())
+        return figure
     number, of = right.sum(axis=1).astype(int), right.notna().sum(axis=1)
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, max(4, 0.22 * len(classes))), layout="constrained")
     left, beside = figure.subplots(1, 2, width_ratios=(1, 1.1))
     counts = np.bincount(number, minlength=right.shape[1] + 1)
     bars = left.bar(range(len(counts)), counts, color=[VERMILION, *[SKY] * (len(counts) - 1)], edgecolor="white")

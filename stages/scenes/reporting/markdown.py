@@ -4,7 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from scenes.evaluation.uncertainty import FEWEST
+
 NOT_RUN = "not run"
+TOO_FEW = "too few differing clips"
 
 
 def table(header: list[str], rows: Iterable[list[str]]) -> str:
@@ -31,6 +34,8 @@ def nats(value: float, low: float = np.nan, high: float = np.nan) -> str:
 def paired(difference: float, low: float, high: float, only_first: int, only_second: int, p_value: float) -> list[str]:
     """A paired comparison in three cells: difference and interval, clips that only the one got right, McNemar's p."""
     p_cell = f"{p_value:.3f}" if p_value >= 0.001 else "< 0.001"
+    if only_first + only_second < FEWEST:
+        p_cell = TOO_FEW
     return [percent(difference, low, high, "+"), f"{only_first} : {only_second}", p_cell]
 
 

@@ -1,13 +1,15 @@
 """The report's page: what was measured, on what, and what it means, as Markdown beside its figures."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from scenes.evaluation.metrics import macro_log_loss
+from scenes.evaluation.uncertainty import FEWEST
 from scenes.reporting import beyond, tables
-from scenes.reporting.claims import judged
+from scenes.reporting.claims import CONTRADICTED, SUPPORTED, UNDECIDED, judged
 from scenes.reporting.markdown import NOT_RUN, name, nats, paired, percent, table
 from scenes.reporting.published import ALL_MODELS_META_ACCURACY, AUDIO_VISUAL, BASELINE, LATER, TABLE_VI, TABLE_VII
 from scenes.reporting.results import NotRunError, Results
@@ -26,7 +28,6 @@ AudioSet.
 def page(
     results: Results,
     details: dict[str, pd.DataFrame],
-    detection: pd.DataFrame,
     seeds: pd.DataFrame,
     dataset: str,
     synthetic: bool,
@@ -43,8 +44,6 @@ def page(
         The tables by_location, calibration, ensembles, baseline, joint and missed of `scenes.reporting.tables`;
         against_prod of `scenes.reporting.beyond`, and what it reads: calibrate, weights, early_exit_chosen,
         early_exit_classes.
-    detection : DataFrame
-        metrics/early_detect.csv.
     seeds : DataFrame
         metrics/seeds.csv.
     dataset : str
@@ -70,9 +69,8 @@ def page(
     ours = f"ours, {dataset}"
     published = {**TABLE_VI, **TABLE_VII, **AUDIO_VISUAL, **BASELINE}
     rest = tables.others(results, set(published))
-    rows = judged(results, detection)
-    verdicts = pd.Series([row[-1] for row in rows]).value_counts()
-    held, failed, absent = (verdicts.get(verdict, 0) for verdict in ("holds", "does not hold", NOT_RUN))
+    rows = judged(results)
+    verdicts = Counter(row[-1] for row in rows)
     return f"""\
 # Report
 
@@ -89,10 +87,16 @@ is right. *not run*: the prediction is not part of this run. The paper is
 {UNTRAINED if any(map(untrained, results.right)) else ""}
 ## The paper's claims
 
-Of {len(rows)} claims, {held} hold on the {dataset}, {failed} do not and {absent} need what was not run. Differences
-are in points, on the clips that both sides scored.
+Of {len(rows)} claims, {verdicts[SUPPORTED]} are supported on the {dataset}, {verdicts[CONTRADICTED]} are contradicted,
+{verdicts[UNDECIDED]} are undecided and {verdicts[NOT_RUN]} could not be tested: missing runs.
 
-{table(["claim, and when it holds", "paper", "here", "verdict"], rows)}
+A claim is supported if the 95 % interval lies wholly on its side of the threshold, contradicted if the interval lies
+wholly on the other side, and undecided otherwise. A threshold that the paper quotes, such as 17.1 points, counts as
+met by every figure that rounds to it. A claim of several parts is supported if every part is, and contradicted if one
+part is. Fewer than {FEWEST} differing clips, or an interval without width, decide nothing. Differences are in points,
+on the clips that both sides scored.
+
+{table(["claim", "paper", "here", "verdict"], rows)}
 
 ## Audio (Table VI)
 
@@ -260,6 +264,8 @@ def _calibration_table(results: Results, errors: pd.DataFrame) -> str:
 
 
 def _missed_text(results: Results, clips: pd.DataFrame) -> str:
+    if not results.classifiers:
+        return "Not run."
     right = results.right[results.classifiers]
     # Of classifiers as good as these whose errors fell on different clips.
     chance = (1 - right.mean()).prod() * len(right)

@@ -227,7 +227,7 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
     )
     seconds = {name: baseline_scores.seconds(array) if name in BASELINE else array for name, array in frames.items()}
     baseline = {name: baseline_scores.clips(array) for name, array in frames.items() if name in BASELINE}
-    if not seconds:
+    if not seconds and not fusions:
         raise InputError(f"{paths[0] if paths else 'report'}: no classifier has predictions; run a predict stage first")
     missing = [path for name, path in {**files, **fused_files}.items() if name not in {**seconds, **fusions}]
     return Results(outside_train[chosen].reset_index(drop=True), table, seconds, baseline, fusions, ensembles), missing

@@ -251,6 +251,8 @@ def missed(results: Results) -> pd.DataFrame:
 
     `taken_for` is what most of the classifiers, of which there are `classifiers`, took it for.
     """
+    if not results.classifiers:
+        return pd.DataFrame(columns=["clip", "scene", "city", "location", "taken_for", "classifiers"])
     right = results.right[results.classifiers]
     wrong = (right.sum(axis=1) == 0).to_numpy() & right.notna().any(axis=1).to_numpy()
     predicted = np.stack([results.probabilities[framework][wrong].argmax(axis=1) for framework in results.classifiers])
