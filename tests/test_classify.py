@@ -14,6 +14,7 @@ from conftest import noise, run, write_mp4, write_wav
 from trained import CLASSES, MEMBERS, finished_run, join
 
 from scenes.audio import read_audio
+from scenes.classifiers.mlp import mlp
 from scenes.evaluation.fusion import prod
 from scenes.members import load, members_of, read_run
 from scenes.stage.errors import InputError
@@ -30,6 +31,25 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def members(trained):
     return load(read_run(trained), MEMBERS)
+
+
+def test_an_untrained_embedding_is_that_of_its_stage(trained):
+    """Its seed and its batch norm's averages are."""
+    run_of, clip = read_run(trained), trained / "data/demo/clips/audio/park-lyon-2-2.wav"
+    inputs = {"audio": read_audio(clip, 48_000), "visual": np.load(trained / "data/frames.npy")[1]}
+    options = {
+        "audio": ["data/media.csv", "a.npy", "--network", "MobileNetV1"],
+        "visual": ["data/media.csv", "data/frames.npy", "v.npy", "--network", "MobileNetV2", "--size", "32"],
+    }
+    for family, name, dimension in (("audio", "MobileNetV1", 1024), ("visual", "MobileNetV2", 1280)):
+        model = trained / f"data/models/{family}_embedding/{name}.weights.h5"
+        model.parent.mkdir(parents=True)
+        mlp(dimension, len(CLASSES), **run_of.params["mlp"]).save_weights(model)
+        (member,) = load(run_of, [f"{family}_embedding/{name}"])
+        result = run(f"embed_{family}.py", *options[family], "--no-pretrained", folder=trained)
+        assert result.returncode == 0, result.stderr
+        expected = np.load(trained / f"{family[0]}.npy")[1]
+        np.testing.assert_allclose(member.inputs(inputs[family]), expected, rtol=1e-3, atol=1e-4)
 
 
 def classify(trained: Path, *arguments) -> subprocess.CompletedProcess:
