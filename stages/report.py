@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from scenes.reporting.tables import (
     against_baseline,
     against_best_member,
     against_single,
+    budget,
     by_classes,
     by_place,
     calibration,
@@ -74,11 +75,14 @@ def main(
     disturbed: Annotated[Path, typer.Option(help="scores of the ensembles on disturbed clips")],
     setup: Annotated[Path, typer.Option(help="folder of the data set's setup files: which data set it is")],
     pretrained: Annotated[list[str], typer.Option(help="NETWORK=true, or NETWORK=false: it started untrained")] = (),
+    joint_start: Annotated[Literal["single", "scratch"], typer.Option(help="start of the joint network")] = "single",
+    seconds: Annotated[list[str], typer.Option(help="FAMILY=SECONDS drawn from a train clip per epoch")] = (),
 ) -> None:
     results, missing = read_results(split, classes, frameworks, fused)
     for path in missing:
         print(f"not run: {path}", file=sys.stderr)
     started = dict(_flag(entry) for entry in pretrained)
+    of_an_epoch = dict(_count(entry) for entry in seconds)
     detection = read_table(early_detect, ["framework", "seconds", "accuracy", "log_loss"], text=False)
     over_seeds = read_table(seeds, ["framework", "seed", "accuracy"], text=False)
     temperatures = _of_a_stage(calibrate, COLUMNS)
@@ -100,7 +104,12 @@ def main(
     for name, table in tables.items():
         write_csv(Path(details.format(table=name)), table)
 
-    drawings = _figures(results, detection, class_table, history, exits)
+    histories = {
+        classifier: pd.read_csv(path)
+        for classifier in results.seconds
+        if (path := Path(history.format(classifier=classifier))).exists()
+    }
+    drawings = _figures(results, detection, class_table, histories, exits)
     for name, drawn in {**drawings, "robustness": robustness.accuracies(under_conditions)}.items():
         figures.save(drawn, Path(figure.format(figure=name)))
 
@@ -114,7 +123,9 @@ def main(
 
     # A queued experiment names the folder by its absolute path.
     data_set = next((name for folder, name in DATA_SETS.items() if setup.match(str(folder))), str(setup))
+    epochs = {classifier: len(table) for classifier, table in histories.items()}
     tables |= {
+        "budget": budget(results, epochs, of_an_epoch, joint_start),
         "calibrate": temperatures,
         "weights": _all_weights(results, weights),
         "early_exit_chosen": exits[1],
@@ -138,6 +149,13 @@ def _flag(entry: str) -> tuple[str, bool]:
     return network, value == "true"
 
 
+def _count(entry: str) -> tuple[str, int]:
+    family, _, value = entry.partition("=")
+    if not value.isdecimal():
+        raise InputError(f"--seconds {entry}: must be FAMILY=SECONDS, such as visual_image=10")
+    return family, int(value)
+
+
 def _of_a_stage(path: Path, columns: list[str]) -> pd.DataFrame:
     """The table of a stage; of one that was not run, without rows."""
     return read_table(path, columns, text=False) if path.exists() else pd.DataFrame(columns=columns)
@@ -156,7 +174,7 @@ def _figures(
     results: Results,
     detection: pd.DataFrame,
     class_table: pd.DataFrame,
-    history: str,
+    histories: dict[str, pd.DataFrame],
     exits: tuple[pd.DataFrame, pd.DataFrame],
 ) -> dict:
     names = results.classes["class"]
@@ -185,12 +203,8 @@ def _figures(
         clips = ran.get(f"fuse/{framework}")
         error = "" if clips is None else f", error {100 * calibration_error(results.labels, clips):.1f} %"
         diagrams[framework + error] = None if clips is None else reliability(results.labels, clips)
-    histories = {
-        family: {
-            classifier.split("/")[1]: pd.read_csv(history.format(classifier=classifier))
-            for classifier in results.seconds
-            if classifier.startswith(f"{family}/") and Path(history.format(classifier=classifier)).exists()
-        }
+    of_families = {
+        family: {name.split("/")[1]: table for name, table in histories.items() if name.startswith(f"{family}/")}
         for family in FAMILIES
     }
     return {
@@ -200,7 +214,7 @@ def _figures(
         "reliability": figures.reliability_diagrams(diagrams),
         "agreement": figures.agreement(results.right[results.classifiers], results.clips["scene"], names),
         "early_exit": figures.early_exit(*exits),
-        "training": figures.training_curves(histories),
+        "training": figures.training_curves(of_families),
     }
 
 

@@ -16,7 +16,7 @@ MEMBERS = {
     "audio_embedding": ["Cnn14", "MobileNetV1", "Res1dNet31", "ResNet38", "Wavegram_Logmel_Cnn14"],
     "visual_image": ["Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge"],
     "visual_embedding": ["Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge"],
-    "audio_visual": ["MobileNetV2"],
+    "audio_visual": ["MobileNetV2", "MobileNetV2.scratch"],
     "dcase_baseline": ["audio", "visual", "early", "official"],
 }
 CLASSIFIERS = [f"{family}/{member}" for family, members in MEMBERS.items() for member in members]

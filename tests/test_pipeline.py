@@ -119,7 +119,17 @@ def test_the_network_of_both_modalities_is_named_by_its_parameter():
         network, single = params["audio_visual"]["network"], params["visual"]
         assert params["audio_visual"]["image"] == single[network]
     for name in ("train-audio-visual", "predict-audio-visual"):
-        assert STAGES[name]["foreach"] == ["${audio_visual.network}"]
+        for stage in (name, f"{name}-scratch"):
+            assert STAGES[stage]["foreach"] == ["${audio_visual.network}"]
+
+
+def test_the_network_of_both_modalities_has_a_counterpart_at_equal_epochs():
+    """What starts from two trainings has had theirs too: one from scratch has the epochs of either, and no more."""
+    for path in ("params.yaml", "params.paper.yaml"):
+        params = yaml.safe_load((ROOT / path).read_text())
+        scratch, training = params["audio_visual"]["scratch"], params["train"]
+        assert scratch["start"] == "scratch"
+        assert scratch["epochs"] == training["audio_spectrogram"]["epochs"] == training["visual_image"]["epochs"]
 
 
 def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members():
@@ -138,7 +148,7 @@ def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members()
 
 
 def test_every_classifier_has_a_temperature_and_every_ensemble_an_early_exit():
-    pattern = r"data/predictions/(audio|visual)_.*(?<!strict).npy"
+    pattern = r"data/predictions/(audio|visual)_.*(?<!strict)(?<!scratch).npy"
     classifiers = [path for path in STAGES["report"]["deps"] if re.fullmatch(pattern, path)]
     assert len(classifiers) == 23  # the 22 of the paper and the joint network
     for name in ("calibrate", "early-exit"):

@@ -51,12 +51,12 @@ def write_run(accuracies: dict[str, float], clips: int, places: int, curves: dic
 SETUP = "data/demo/clips/evaluation_setup"
 
 
-def here(*frameworks: str, pretrained: list[str] = (), setup: str = SETUP) -> None:
+def here(*frameworks: str, pretrained: list[str] = (), setup: str = SETUP, **options) -> None:
     """The report in this process."""
     *paths, page, figure, details = made_up.report_arguments()[:7]
     named = made_up.report_arguments()[7 : -2 * len(made_up.REPORT_OPTIONS)]
     main(*map(Path, paths), Path(page), figure, details, [*named, *frameworks], **made_up.REPORT_OPTIONS,
-         setup=Path(setup), pretrained=pretrained)  # fmt: skip
+         setup=Path(setup), pretrained=pretrained, **options)  # fmt: skip
 
 
 def tables(page: str) -> dict[str, list[list[str]]]:
@@ -226,7 +226,7 @@ def test_the_joint_network_stands_beside_the_two_trained_alone():
     both = [np.load(f"predictions/{name}.npy").mean(axis=1) for name in table.index[:2]]
     truth = [list(made_up.CLASSES).index(scene) for scene in pd.read_csv("split.csv")["scene"]]
     assert table.loc["prod", "other_accuracy"] == ((both[0] * both[1]).argmax(axis=1) == truth).mean()
-    header, *rows = tables(text)["One network for sound and pictures"]
+    rows = tables(text)["One network for sound and pictures"][1:4]
     assert [row[:2] for row in rows] == [["joint `MobileNetV2` *untrained*", other] for other in
                                          ("`mel`", "`MobileNetV2`", "PROD of the two")]  # fmt: skip
     assert rows[0][2] == "80.0 : 50.0" and rows[0][4].startswith("+30.0 [") and rows[0][-1] == BETTER
@@ -239,6 +239,31 @@ def test_the_joint_network_stands_beside_the_two_trained_alone():
     assert seconds["`all_models_joint` PROD of strict seconds"] == "not run" and "; 2\nclassifiers and" in text
     reversed_ = table.reset_index().assign(low=-0.4, high=-0.2)
     assert verdict(*reversed_[["low", "high", "p_value"]].iloc[0]) == WORSE
+
+
+@pytest.mark.parametrize("start", ["single", "scratch"])
+def test_the_training_budget_stands_beside_the_joint_networks(start, monkeypatch):
+    monkeypatch.setattr("scenes.reporting.figures.save", lambda figure, path: None)
+    networks = {"audio_spectrogram/mel": 3, "visual_image/MobileNetV2": 4, "audio_visual/MobileNetV2": 2,
+                "audio_visual/MobileNetV2.scratch": 5}  # fmt: skip
+    write_run(dict.fromkeys(networks, 50.0), 40, 20, {})
+    for name, epochs in networks.items():
+        made_up.write_history(f"history/{name}.csv", epochs)
+    here(joint_start=start, seconds=["audio_spectrogram=10", "visual_image=2", "audio_visual=7"])
+    page = tables(Path("metrics/README.md").read_text())["One network for sound and pictures"]
+    compared, budget = page[1:7], page[8:]
+    assert [row[:2] for row in compared[3:]] == [
+        ["joint `MobileNetV2` from scratch", other] for other in ("`mel`", "`MobileNetV2`", "PROD of the two")
+    ]
+    both = ["the two trained alone", "3 × 10 + 2 × 7", "4 × 2 + 2 × 7"]
+    assert budget == [
+        ["`mel`", "scratch", "3 × 10", ""],
+        ["`MobileNetV2`", "scratch", "", "4 × 2"],
+        ["joint `MobileNetV2`", *(both if start == "single" else ["scratch", "2 × 7", "2 × 7"])],
+        ["joint `MobileNetV2` from scratch", "scratch", "5 × 7", "5 × 7"],
+    ]
+    with pytest.raises(InputError, match="^--seconds visual_image: must be FAMILY=SECONDS, such as visual_image=10$"):
+        here(seconds=["visual_image"])
 
 
 def test_a_second_run_prints_its_own_figures_and_what_was_not_run():

@@ -40,7 +40,7 @@ def paired(difference: float, low: float, high: float, only_first: int, only_sec
 
 
 def name(framework: str) -> str:
-    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`, joint `Xception`."""
+    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`, joint `VGG19`."""
     family, _, member = framework.partition("/")
     if family == "fuse":
         ensemble, _, rule = member.rpartition("-")
@@ -48,5 +48,5 @@ def name(framework: str) -> str:
     if family == "dcase_baseline":
         return f"baseline `{member}`"
     if family == "audio_visual":
-        return f"joint `{member}`"
+        return f"joint `{member.removesuffix('.scratch')}`" + (" from scratch" if member.endswith(".scratch") else "")
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")

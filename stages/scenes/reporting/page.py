@@ -41,9 +41,9 @@ def page(
     ----------
     results : Results
     details : dict
-        The tables by_location, calibration, ensembles, baseline, joint and missed of `scenes.reporting.tables`;
-        against_prod of `scenes.reporting.beyond`, and what it reads: calibrate, weights, early_exit_chosen,
-        early_exit_classes.
+        The tables by_location, calibration, ensembles, baseline, joint, missed and budget of
+        `scenes.reporting.tables`; against_prod of `scenes.reporting.beyond`, and what it reads: calibrate, weights,
+        early_exit_chosen, early_exit_classes.
     seeds : DataFrame
         metrics/seeds.csv.
     dataset : str
@@ -128,6 +128,8 @@ these two: on the clips that both scored, with the paired interval, the clips th
 exact test. It is better or worse where the interval leaves out 0 and p is below 0.05.
 
 {_joint_table(details["joint"], mark)}
+
+{_budget_text(details["budget"])}
 
 ## The DCASE baseline
 
@@ -247,6 +249,20 @@ def _joint_table(against: pd.DataFrame, mark: Callable[[str], str]) -> str:
     header = ["network", "against", "accuracy", "log loss", "difference", "only joint : only other", "McNemar's p",
               "the joint network is"]  # fmt: skip
     return table(header, rows) if rows else "Not run."
+
+
+def _budget_text(trainings: pd.DataFrame) -> str:
+    if trainings.empty:
+        return ""
+    names = {"single": "the two trained alone", "scratch": "scratch"}
+    rows = [[name(row.network), names[row.start], row.sound, row.frames] for row in trainings.itertuples()]
+    header = ["network", "starts from", "sound: epochs × seconds", "frames: epochs × seconds"]
+    return f"""\
+The training budget, in epochs and in seconds drawn from each train clip per epoch. A joint network that starts from the
+two trained alone has had their training and its own: its rows do not compare at equal budgets. A joint network from
+scratch compares at equal epochs with networks of as many epochs.
+
+{table(header, rows)}"""
 
 
 def _calibration_table(results: Results, errors: pd.DataFrame) -> str:

@@ -24,6 +24,7 @@ from scenes.stage.errors import InputError
 
 STRICT = ".strict"
 JOINT = "audio_visual/"
+SCRATCH = ".scratch"  # of the joint network that does not start from trained ones
 PATCHES = ("audio_spectrogram/", JOINT)  # whose seconds are patches, which hear more than a second
 
 
