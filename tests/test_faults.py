@@ -409,7 +409,7 @@ def test_a_stopped_training_ends_in_one_line():
         [sys.executable, ROOT / "stages" / TRAIN[0], *TRAIN[1:-1], "100000"], stderr=subprocess.PIPE, env=PYTHON,
         text=True,
     )  # fmt: skip
-    while process.poll() is None and not list(Path().glob(".resume/*/history.csv")):
+    while process.poll() is None and not list(Path().glob(".resume/*/epoch-*")):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     error = process.communicate(timeout=60)[1]

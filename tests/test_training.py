@@ -1,9 +1,14 @@
 """VGG14 against Table I, the loss of Eq. 1, batch norm, and the training loop."""
 
+import itertools
 import os
+import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +21,7 @@ from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, MixedBatches, ShuffledBatches
 from scenes.learning.inference import BATCH, batch_size, forward
-from scenes.optimizer import FlatAdam
+from scenes.optimizer import FlatAdam, adam
 from scenes.stage.errors import InputError
 from scenes.training import HISTORY_COLUMNS, TIMING_COLUMNS, Recipe, Trainer, train
 
@@ -165,12 +170,14 @@ def test_small_samples_go_in_larger_batches_under_torch_alone():
     assert batch_size(keras.Model(large, large)) == BATCH
 
 
-def run_training(folder: str, network: keras.Model, epochs: int = 6, fold: str = "validation") -> pd.DataFrame:
+def run_training(
+    folder: str, network: keras.Model, epochs: int = 6, fold: str = "validation", load=load, **changes
+) -> pd.DataFrame:
     split = pd.DataFrame({"scene": list("abcabcab"), "fold": ["train"] * 6 + [fold] * 2, "audio": "x"})
     classes = pd.DataFrame({"class": list("abc")})
     if not Path("input").exists():  # or it would be another input, and the training start anew
         Path("input").touch()
-    recipe = Recipe(epochs, 10, 10, 0.01, 1e-4, ["beta"], 0.4, True, 0)
+    recipe = replace(Recipe(epochs, 10, 10, 0.01, 1e-4, ["beta"], 0.4, True, 0), **changes)
     model, history = Path(folder, "m.weights.h5"), Path(folder, "h.csv")
     train(network, load, split, classes, "audio", [Path("input")], model, history, recipe)
     return pd.read_csv(history)
@@ -208,12 +215,18 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(monkeypatch):
         patch.setattr(MixedBatches, "shuffle", interrupt_at(3, MixedBatches.shuffle))
         run_training("cut", small_network(0.2))
     assert not Path("cut").exists()
-    history = run_training("cut", small_network(0.2))
-    assert list(history["epoch"]) == list(range(1, 7))
-    whole, cut = small_network(), small_network()
-    whole.load_weights("whole/m.weights.h5")
-    cut.load_weights("cut/m.weights.h5")
-    for expected, found in zip(whole.get_weights(), cut.get_weights(), strict=True):
+    run_training("cut", small_network(0.2))
+    assert_same("cut", "whole")
+
+
+def assert_same(folder: str, other: str) -> None:
+    """Two trainings have left the same."""
+    tables = [pd.read_csv(f"{name}/h.csv").drop(columns="seconds") for name in (folder, other)]
+    np.testing.assert_allclose(*tables, rtol=1e-5)
+    networks = [small_network() for _ in tables]
+    for network, name in zip(networks, (folder, other), strict=True):
+        network.load_weights(f"{name}/m.weights.h5")
+    for found, expected in zip(*(network.get_weights() for network in networks), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
@@ -225,6 +238,241 @@ def interrupt_at(epoch, shuffle):
         shuffle(batches, number)
 
     return interrupted
+
+
+def interrupt(epoch: int, folder: str = "cut", **changes) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MixedBatches, "shuffle", interrupt_at(epoch, MixedBatches.shuffle))
+        run_training(folder, small_network(0.2), **changes)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _every_epoch():
+    """A state is saved after each epoch, however long that takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
+        yield
+
+
+def states() -> list[Path]:
+    return sorted(Path(".resume").glob("cut-*/epoch-*"))
+
+
+def test_two_states_are_kept_each_with_its_history():
+    interrupt(4, batch=60)
+    assert [state.name for state in states()] == ["epoch-000003", "epoch-000004"]
+    assert [len(pd.read_csv(state / "history.csv")) for state in states()] == [3, 4]
+    assert not list(Path(".resume").rglob("unfinished*"))
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def shorten(path: Path) -> None:
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+
+
+def lengthen(path: Path) -> None:
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1].replace("3", "4", 1) + "\n")
+
+
+def of_another_network(path: Path) -> None:
+    x = keras.Input((6,))
+    Trainer(keras.Model(x, layers.Dense(3)(layers.Dense(7)(x))), keras.optimizers.Adam(), 0.0).save_weights(path)
+
+
+def of_another_optimizer(path: Path) -> None:
+    Trainer(small_network(0.2), keras.optimizers.SGD(), 0.0).save_weights(path)
+
+
+def of_nan(path: Path) -> None:
+    network = small_network(0.2)
+    network.layers[-1].bias.assign([0.0, np.nan, 0.0])
+    (network if path.name == training.BEST else Trainer(network, adam(0.01), 0.0)).save_weights(path)
+
+
+def of_infinite_moments(path: Path) -> None:
+    trainer = Trainer(small_network(0.2), adam(0.01), 0.0)
+    moment = trainer.optimizer.variables[-1]
+    moment.assign(np.full(moment.shape, np.inf, np.float32))
+    trainer.save_weights(path)
+
+
+DAMAGE = [
+    *((file, harm) for file in (training.STATE, training.HISTORY, training.BEST) for harm in (Path.unlink, cut_off)),
+    *((file, harm) for file in (training.STATE, training.BEST) for harm in (of_another_network, of_nan)),
+    (training.STATE, of_another_optimizer), (training.STATE, of_infinite_moments),
+    (training.STATE, lambda path: path.write_bytes(b"")),
+    (training.HISTORY, lambda path: path.write_bytes(b"\xff\0")), (training.HISTORY, shorten),
+    (training.HISTORY, lengthen),
+]  # fmt: skip
+
+
+BRIEF = {"epochs": 4, "batch": 60, "keep": "best"}
+
+
+@pytest.fixture(scope="module")
+def whole_and_cut(tmp_path_factory) -> Path:
+    """A folder with a training, and with the states after epochs 2 and 3 of another one of its kind."""
+    folder = tmp_path_factory.mktemp("trainings")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_training("whole", small_network(0.2), **BRIEF)
+        interrupt(3, **BRIEF)
+    return folder
+
+
+def warned(capfd) -> list[str]:
+    return [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
+
+
+@pytest.mark.parametrize(("file", "harm"), DAMAGE)
+def test_a_damaged_state_is_passed_over_for_the_one_before(file, harm, whole_and_cut, capfd):
+    shutil.copytree(whole_and_cut, ".", dirs_exist_ok=True)
+    harm(states()[-1] / file)
+    run_training("cut", small_network(0.2), **BRIEF)
+    (line,) = warned(capfd)
+    assert re.search(r"epoch-000003: unusable \(.+\); the training resumes after epoch 2$", line)
+    assert_same("cut", "whole")
+
+
+def test_without_a_usable_state_training_starts_again_and_warns_once(whole_and_cut, capfd):
+    shutil.copytree(whole_and_cut, ".", dirs_exist_ok=True)
+    of_nan(states()[-1] / training.STATE)  # loads whole before it is refused
+    cut_off(states()[0] / training.STATE)
+    interrupt(1, **BRIEF)
+    (line,) = warned(capfd)
+    assert "epoch-000003" in line and line.endswith("; the training starts again")
+    assert [state.name for state in states()] == ["epoch-000001"]
+    run_training("cut", small_network(0.2), **BRIEF)
+    assert not warned(capfd)
+    assert_same("cut", "whole")
+
+
+def test_the_best_epoch_is_none_after_the_state_that_is_resumed(monkeypatch):
+    losses = [3.0, 2.0, 4.0, 1.0, 5.0]
+    validated = lambda log: {"val_accuracy": 0.5, "val_loss": losses[log.epoch - 1]}  # noqa: E731
+    monkeypatch.setattr(training.EpochLog, "validate", validated)
+    brief = {**BRIEF, "epochs": 5}
+    run_training("best", small_network(0.2), **brief)
+    interrupt(4, **brief)
+    shutil.rmtree(states()[-1])
+    losses[3] = 6.0  # epoch 4, once the best, is so no more
+    run_training("cut", small_network(0.2), **brief)
+    run_training("whole", small_network(0.2), **brief)
+    assert_same("cut", "whole")
+    with pytest.raises(AssertionError):
+        assert_same("cut", "best")
+
+
+WRITES = [
+    (keras.Model, "save_weights"), (pd.DataFrame, "to_csv"), (Path, "replace"), (Path, "rename"), (Path, "unlink"),
+    (Path, "mkdir"), (shutil, "rmtree"), (shutil, "copy"),
+]  # fmt: skip
+
+
+def killed_at_write(number: int) -> bool:
+    """Train up to a write, after which, as after SIGKILL, nothing is tidied up. False if there were fewer writes."""
+    left = [number]
+
+    def failing(write):
+        def written(*arguments, **keywords):
+            left[0] -= 1
+            if left[0] == 0 and write.__name__ in ("save_weights", "to_csv"):
+                write(*arguments, **keywords)
+                cut_off(Path(arguments[1]))
+            if left[0] <= 0:
+                raise KeyboardInterrupt
+            return write(*arguments, **keywords)
+
+        return written
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in WRITES:
+            patch.setattr(owner, name, failing(getattr(owner, name)))
+        try:
+            run_training("cut", small_network(0.2), **{**BRIEF, "epochs": 2})
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def test_a_kill_at_any_write_leaves_what_a_rerun_completes():
+    run_training("whole", small_network(0.2), **{**BRIEF, "epochs": 2})
+    number = 0
+    while killed_at_write(number := number + 1):
+        if Path("cut/m.weights.h5").exists():
+            assert_same("cut", "whole")
+        run_training("cut", small_network(0.2), **{**BRIEF, "epochs": 2})
+        assert_same("cut", "whole")
+        assert not list(Path(".resume").iterdir()) and not list(Path("cut").glob("unfinished*"))
+        shutil.rmtree("cut")
+    assert number > 10
+
+
+def poisoned(epoch: int):
+    """Have the batches of an epoch hold NaN."""
+    get = MixedBatches.__getitem__
+
+    def batch(batches, index):
+        samples, targets = get(batches, index)
+        return samples * (np.nan if batches.epoch == epoch - 1 and index == 1 else 1), targets
+
+    return batch
+
+
+def test_a_loss_that_is_not_finite_ends_training_and_leaves_the_last_good_state(monkeypatch, capfd):
+    message = (
+        "^cut/m.weights.h5: the training diverged: its loss is nan at epoch 4, step 2, with learning rate 0.01; lower"
+    )
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(InputError, match=message):
+            patch.setattr(MixedBatches, "__getitem__", poisoned(epoch=4))
+            run_training("cut", small_network(0.2), batch=30)
+        assert not Path("cut").exists() and [state.name for state in states()] == ["epoch-000002", "epoch-000003"]
+    run_training("cut", small_network(0.2), batch=30)
+    assert not warned(capfd)
+    run_training("whole", small_network(0.2), batch=30)
+    assert_same("cut", "whole")
+
+
+def test_a_training_that_diverges_ends():
+    with pytest.raises(InputError, match=r"its loss is (inf|nan) at epoch 1, step 2, with learning rate 1e\+30"):
+        run_training("cut", small_network(), lr=1e30)
+    assert not Path("cut").exists() and not states()
+
+
+def test_a_loss_that_is_not_finite_before_any_step_is_of_the_inputs(monkeypatch):
+    with pytest.raises(InputError, match="m.weights.h5: the loss of the initial weights is nan: an input or a weight"):
+        run_training("cut", small_network(), load=lambda clips, seconds: np.nan * load(clips, seconds))
+
+
+def test_a_validation_loss_that_is_not_finite_ends_training():
+    def nan_in_validation(clips, seconds):
+        return np.where(clips[:, None] < 6, load(clips, seconds), np.nan)
+
+    with pytest.raises(InputError, match="its validation loss is nan after epoch 1, with learning rate 0.01; lower"):
+        run_training("cut", small_network(), load=nan_in_validation)
+    assert not Path("cut").exists() and not states()
+
+
+def spoil(network: keras.Model) -> None:
+    network.layers[-1].bias.assign([0.0, 0.0, np.inf])
+
+
+def test_weights_that_are_not_finite_are_not_saved_as_a_state(monkeypatch):
+    monkeypatch.setattr(training.EpochLog, "validate", lambda log: spoil(log.network) or {})
+    with pytest.raises(InputError, match="its weights or moments are not finite after epoch 1, with learning rate"):
+        run_training("cut", small_network())
+    assert not Path("cut").exists() and not states()
+
+
+def test_weights_that_are_not_finite_are_not_saved_as_the_model(monkeypatch):
+    monkeypatch.setattr(training, "reestimate", lambda network, batches: spoil(network))
+    with pytest.raises(InputError, match="its weights are not finite after the last epoch, with learning rate"):
+        run_training("cut", small_network(), epochs=2)
+    assert not Path("cut").exists() and states()
 
 
 STEP = """

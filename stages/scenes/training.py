@@ -276,8 +276,10 @@ class Checkpoint(keras.callbacks.Callback):
             warnings.simplefilter("error", UserWarning)  # Keras only warns of another optimiser
             for model, file in [*([(self.best.network, BEST)] if self.best else []), (trainer, STATE)]:
                 model.load_weights(state / file)
-                if not (finite(model) and finite(trainer.optimizer)):
-                    raise ValueError(f"{file} holds numbers that are not finite")
+                if not finite(model):
+                    raise ValueError(f"{file} holds weights that are not finite")
+        if not finite(trainer.optimizer):
+            raise ValueError(f"{STATE} holds moments that are not finite")
         self.log.rows = rows.to_dict("records")
         if self.best:
             shutil.copy(state / BEST, self.best.path)
