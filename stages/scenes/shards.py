@@ -64,8 +64,8 @@ def map_clips(
     partial, done = folder / "array.npy", folder / "done"
     if not (partial.exists() and done.exists()):
         allocate_array(partial, (len(clips), *shape), dtype)
-        done.write_text("")
-    finished = {int(line) for line in done.read_text().split()}
+        done.write_text("", encoding="utf-8")
+    finished = {int(line) for line in done.read_text(encoding="utf-8").split()}
     starts = [start for start in range(0, len(clips), SHARD) if start not in finished]
     shards = [(read, network, start, clips[start : start + SHARD]) for start in starts]
     address = os.environ.get("SCENES_DASK")
@@ -85,7 +85,7 @@ def map_clips(
             for offset, row in rows.items():
                 array[start + offset] = row
             array.flush()
-            with naming(done), done.open("a") as file:
+            with naming(done), done.open("a", encoding="utf-8") as file:
                 file.write(f"{start}\n")
             for clip, message in notes:
                 messages[message] += 1
