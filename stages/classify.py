@@ -40,7 +40,7 @@ def main(
         print("Trained on synthetic clips (the demo): what follows says nothing of real scenes.")
     members, classes = load(trained, names), trained.classes
     print(f"{rule} of {', '.join(names)}")
-    block = "█" if "█".encode(sys.stdout.encoding or "utf-8", "ignore") else "#"  # as the terminal can show
+    block = "█" if "█".encode(sys.stdout.encoding, "ignore") else "#"  # as the terminal can show
 
     results, failed = [], 0
     for path in paths:

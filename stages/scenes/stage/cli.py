@@ -1,6 +1,5 @@
 """The entry of every stage script: typed options in; one clear line out when the user can cure what went wrong."""
 
-import io
 import signal
 import sys
 from collections import Counter
@@ -25,11 +24,9 @@ def run(*commands: Callable) -> None:
     Options may be written with underscores, as DVC unpacks them from params.yaml, or with dashes. An `InputError` or
     an `OSError` (missing file, full disk) ends the script with one line on standard error and exit code 1, a wrong
     option likewise with 2, SIGINT (Ctrl-C) and SIGTERM with 130 and 143, as shells have it. A character that the
-    terminal's encoding lacks is printed as its escape.
+    encoding of standard output lacks is printed as its escape, as Python does on standard error.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    sys.stdout.reconfigure(errors="backslashreplace")
     app = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
