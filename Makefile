@@ -10,6 +10,8 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	&& echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# With it, Python would not look for stages/scenes beside a script.
+unexport PYTHONSAFEPATH
 
 .PHONY: all paper quick test app test-app lint benchmark dag clean
 

@@ -134,7 +134,7 @@ def main(
     bad = robustness.section(under_conditions, show)
     text = page(results, tables, over_seeds, data_set, setup.match(str(DEMO)), untrained, show, bad)
     with writing(out) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _networks(member: str) -> list[str]:

@@ -23,7 +23,7 @@ def main(
 ) -> None:
     try:
         # The workspace, then commits, each followed by its experiments; one that failed or is queued has no data.
-        entries = json.loads(experiments.read_text())
+        entries = json.loads(experiments.read_text(encoding="utf-8"))
         states = [state for entry in entries
                   for state in (entry, *(rev for one in entry["experiments"] or () for rev in one["revs"]))
                   if state["data"]]  # fmt: skip

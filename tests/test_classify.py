@@ -11,12 +11,13 @@ import av
 import numpy as np
 import pytest
 from conftest import noise, run, write_mp4, write_wav
+from dvc.parsing.interpolate import to_str
 from trained import CLASSES, MEMBERS, finished_run, join
 
 from scenes.audio import read_audio
 from scenes.classifiers.mlp import mlp
 from scenes.evaluation.fusion import prod
-from scenes.members import load, members_of, read_run
+from scenes.members import Run, _hold, load, members_of, read_run
 from scenes.stage.errors import InputError
 from scenes.stream import windows
 from scenes.timeline import follow
@@ -194,6 +195,26 @@ def test_bad_files_are_one_line_each_and_the_good_one_is_kept(tmp_path, trained)
     assert [line.split(":")[1].strip() for line in errors] == ["truncated.mp4", "text.mp4", "missing.mp4"]
     assert "Traceback" not in result.stderr
     assert [entry["file"] for entry in json.loads(Path("a.json").read_text())["files"]] == ["whole.mp4"]
+
+
+@pytest.mark.parametrize(("encoding", "block"), [("latin-1", "#"), ("ascii", "#"), ("utf-8", "█")])
+def test_any_encoding_of_the_output_will_do(trained, encoding, block):
+    film = write_mp4(Path("Łódź.mp4"), seconds=2)
+    options = ("--member", MEMBERS[1], "--checkout", trained)
+    result = run("classify.py", film, *options, encoding=encoding)
+    assert result.returncode == 0, result.stderr
+    assert ("Łódź.mp4" if encoding == "utf-8" else "\\u0141") in result.stdout
+    assert 0 < result.stdout.count(block) <= 40
+
+
+def test_a_path_of_weights_with_a_space_is_that_of_the_recorded_run():
+    """In the command of dvc.lock it stands as DVC quotes it."""
+    numbers = {"weights": "/my weights/Straße's.pth", "pretrained": True, "widths": [4, 8]}
+    command = "python stages/a.py " + to_str(numbers, {"bool": "boolean_optional", "list": "append"})
+    recorded = Run(Path(), {}, {}, {"a": command})
+    _hold(recorded, "a", numbers)
+    with pytest.raises(InputError, match="weights is /my weights/a.pth, but a ran with /my weights/Straße's.pth"):
+        _hold(recorded, "a", {"weights": "/my weights/a.pth"})
 
 
 def test_numbers_that_are_not_those_of_the_recorded_run_are_refused(trained):

@@ -57,7 +57,7 @@ def cut_recording(recording: Recording, folder: Path) -> list[dict[str, str]]:
     sources = [path for path in (recording.video, recording.audio) if path]
     state = repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources])
     done = folder / "done" / f"{recording.name}.json"
-    if done.exists() and (earlier := json.loads(done.read_text()))["state"] == state:
+    if done.exists() and (earlier := json.loads(done.read_text(encoding="utf-8")))["state"] == state:
         return earlier["rows"]
 
     def clip(kind: str, index: int) -> str:

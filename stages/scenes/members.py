@@ -7,6 +7,7 @@ with the numbers of params.yaml, which must be those of the recorded run (dvc.lo
 import math
 import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,9 +56,9 @@ class Member(NamedTuple):
 def read_run(folder: Path) -> Run:
     """Read the params.yaml, dvc.yaml and dvc.lock of a checkout."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    params, pipeline = (yaml.load((folder / name).read_text(), loader) for name in ("params.yaml", "dvc.yaml"))
+    params, pipeline = (yaml.load((folder / name).read_bytes(), loader) for name in ("params.yaml", "dvc.yaml"))
     lock = folder / "dvc.lock"
-    recorded = yaml.load(lock.read_text(), loader)["stages"] if lock.exists() else {}
+    recorded = yaml.load(lock.read_bytes(), loader)["stages"] if lock.exists() else {}
     return Run(folder, params, pipeline["stages"], {name: stage["cmd"] for name, stage in recorded.items()})
 
 
@@ -148,7 +149,7 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
 
 def _hold(run: Run, stage: str, numbers: dict[str, Any]) -> None:
     """Hold params.yaml to the command of the recorded run: other numbers would give other features unnoticed."""
-    words = run.commands.get(stage, "").split()
+    words = shlex.split(run.commands.get(stage, ""))
     for key, value in numbers.items() if words else ():
         if isinstance(value, bool):
             found, wanted = (

@@ -95,7 +95,7 @@ def map_clips(
                         "the network's weights"
                     )
             array.flush()
-            with naming(done), done.open("a") as file:
+            with naming(done), done.open("a", encoding="utf-8") as file:
                 file.write(f"{start}\n")
             for clip, message in notes:
                 messages[message] += 1
@@ -115,12 +115,12 @@ def _begin(partial: Path, done: Path, shape: tuple[int, ...], dtype: str) -> set
         try:
             array = open_array(partial)
             if (array.shape, array.dtype) == (shape, dtype):
-                return {int(line) for line in done.read_text().split()}
+                return {int(line) for line in done.read_text(encoding="utf-8").split()}
         except (OSError, ValueError):
             pass
         print(f"warning: {partial.parent}: damaged; the extraction starts again", file=sys.stderr)
     allocate_array(partial, shape, dtype)
-    done.write_text("")
+    done.write_text("", encoding="utf-8")
     return set()
 
 

@@ -36,7 +36,9 @@ def _bfloat16_pays() -> bool:
     if on_gpu():
         return _product_seconds("bfloat16") < 0.7 * _product_seconds("float32")
     processor = Path("/proc/cpuinfo")
-    return processor.exists() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor.read_text().split())
+    return processor.exists() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(
+        processor.read_text(encoding="utf-8").split()
+    )
 
 
 def _product_seconds(dtype: str) -> float:
