@@ -39,7 +39,7 @@ def main(
     batch: options.Batch = 64,
     lr: options.LearningRate = 1e-4,
     l2: options.L2 = 1e-4,
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
 ) -> None:
     clips, table = read_split(split), read_classes(classes)
