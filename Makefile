@@ -15,13 +15,12 @@ unexport PYTHONSAFEPATH
 
 .PHONY: all paper quick test app test-app lint benchmark dag clean
 
-# Lines of stages are run side by side, JOBS lines at a time, each on its share of the cores: on a processor, much of a
-# small training is one thread's work. JOBS=1 on one GPU.
-JOBS ?= 2
-THREADS = $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + $(JOBS) - 1) / $(JOBS) )))
+# Lines of stages run side by side, JOBS at a time, by default one per core and at most 4. The threads of each are those
+# of its command (threads in params.yaml). JOBS=1 on one GPU.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 4))')
 # Memory that a training frees stays with it (GNU's malloc): to ask the system anew at each step costs a large network up
 # to a tenth of its time.
-side-by-side = OMP_NUM_THREADS=$(THREADS) MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 \
+side-by-side = MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 \
 	xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
 stages = dvc stage list --name-only | grep -E
 robustness = dvc stage list --name-only data/robustness/dvc.yaml | grep -E

@@ -31,7 +31,7 @@ def main(
         "second"
     ),
     layer: Annotated[Literal["pool", "fc1"], typer.Option(help="global pooling, or the dense layer after it")] = "pool",
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
     verify_hash: Annotated[bool, typer.Option(help="hold --weights to the published MD5")] = True,
     weights_dir: options.WeightsDir = FOLDER,

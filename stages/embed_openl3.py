@@ -29,7 +29,7 @@ def main(
     ] = WIDTHS,
     pretrained: options.Pretrained = True,
     weights: Annotated[Path, typer.Option(help="file in the published layout; none: the published one")] = NONE,
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
     verify_hash: Annotated[bool, typer.Option(help="hold --weights to the published SHA-1")] = True,
     weights_dir: options.WeightsDir = FOLDER,

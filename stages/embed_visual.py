@@ -24,7 +24,7 @@ def main(
     size: options.Size,
     pretrained: options.Pretrained = True,
     weights: options.Weights = "none",
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
 ) -> None:
     filmed = [row if video else None for row, video in enumerate(read_media(media, "video"))]

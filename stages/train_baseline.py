@@ -39,7 +39,7 @@ def main(
     batch: options.Batch = 64,
     lr: options.LearningRate = 1e-4,
     l2: options.L2 = 1e-4,
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
     split_seed: Annotated[
         int, typer.Option(help="seed of the choice of validation locations", min=0, max=2**32 - 1)

@@ -25,7 +25,7 @@ def main(
     l2: options.L2 = 1e-4,
     mixup: options.Mixup = options.MIXUP_PARTS,
     mixup_alpha: options.MixupAlpha = 0.4,
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
 ) -> None:
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, False, seed)

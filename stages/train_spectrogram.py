@@ -30,7 +30,7 @@ def main(
     mixup: options.Mixup = options.MIXUP_PARTS,
     mixup_alpha: options.MixupAlpha = 0.4,
     reestimate_batch_norm: options.Reestimate = False,
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
 ) -> None:
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, reestimate_batch_norm, seed)

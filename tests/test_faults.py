@@ -146,7 +146,12 @@ def test_a_damaged_setup_file_is_read_or_refused_in_one_line(edits):
         ("split.py a b c d --audio a --video b --setup c", "--missing no", "'no' is not one of 'error', 'skip', 'ign"),
         ("split.py a b c d --audio a --video b --setup c", "--seed -1", "--seed -1: must be a whole number from 0 to"),
         ("synthesize.py a", "--fps 0", "--fps 0: must be a whole number from 1 to 120"),
-        ("embed_audio.py a b --network Cnn14", "--precision half", "'half' is not one of 'auto', 'float32', 'bfloat"),
+        ("embed_audio.py a b --network Cnn14", "--precision half", "--precision half: write float32 or bfloat16"),
+        (
+            "embed_audio.py a b --network Cnn14",
+            "--precision auto",
+            "--precision auto: write float32 or bfloat16; what the machine can do no longer decides it",
+        ),
     ],
 )
 def test_a_wrong_option_is_named_with_its_value_and_what_is_allowed(script, option, message):

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from conftest import run
 
-from scenes import embedder, visual_embedding
+from scenes import visual_embedding
 from scenes.classifiers.image_networks import MODULES, classifier, extractor, pictures
 from scenes.classifiers.mlp import WIDTHS, mlp
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
-from scenes.learning.precision import agree
+from scenes.learning.inference import forward
 from scenes.stage.errors import InputError
 
 layers, applications = keras.layers, keras.applications
@@ -115,14 +115,6 @@ def test_every_layer_of_a_classifier_trains():
     }  # fmt: skip
 
 
-def test_agreement_is_that_of_the_worst_row():
-    exact = np.random.default_rng(0).standard_normal((5, 100))
-    assert agree(exact * 2, exact)
-    worse = exact.copy()
-    worse[3, :5] += 1
-    assert not agree(worse, exact)
-
-
 def test_mlp_is_table_2():
     network = mlp(2048, 10, WIDTHS, 0.4)
     kinds = [type(layer) for layer in network.layers[1:]]
@@ -139,7 +131,7 @@ def test_embeddings_of_clips_with_and_without_pictures():
     network = plain()
     network.save_weights("w.weights.h5")
     embed = ["embed_visual.py", "media.csv", "frames.npy", "out.npy", "--network", "MobileNetV2", "--size", "32"]
-    result = run(*embed, "--weights", "w.weights.h5", "--precision", "float32")
+    result = run(*embed, "--weights", "w.weights.h5")
     assert result.returncode == 0, result.stderr
     rows = np.load("out.npy")
     assert rows.shape == (3, 10, 1280) and rows.dtype == np.float32 and not rows[1].any()
@@ -165,30 +157,40 @@ def test_embeddings_of_clips_with_and_without_pictures():
     assert result.returncode == 1 and "no clip has a video" in result.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    ("precision", "noisy", "expected"),
-    [
-        ("float32", False, "float32"),
-        ("bfloat16", True, "bfloat16"),
-        ("auto", False, "bfloat16"),
-        ("auto", True, "float32"),
-    ],
-)
-def test_bfloat16_is_taken_where_it_is_faster_and_as_good(monkeypatch, precision, noisy, expected):
-    def small(name, size, pretrained, weights="none"):
-        x = inputs = keras.Input((size, size, 3))
-        x = layers.Conv2D(8, 3)(x)
-        if noisy:  # the small difference of two large numbers
-            x = x * 1e4 + layers.Conv2D(8, 3)(inputs) - x * 1e4
-        return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
-
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_network_embeds_in_the_precision_that_it_is_given(precision):
     np.save("frames.npy", FRAMES)
-    monkeypatch.setattr(visual_embedding, "extractor", small)
-    monkeypatch.setattr(embedder, "policy", lambda name: "float32" if name == "float32" else "mixed_bfloat16")
-    try:
-        network = visual_embedding.embedder(
-            Path("frames.npy"), (0, 1, 2), "MobileNetV2", 40, True, "none", precision, noisy
-        )
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert network.layers[1].compute_dtype == expected
+    arguments = Path("frames.npy"), (0, 1, 2), "MobileNetV2", 32, False, "none", precision, 0
+    network = visual_embedding.embedder(*arguments)
+    assert {layer.compute_dtype for layer in network.layers if "conv" in layer.name.lower()} == {precision}
+    assert forward(network, small_pictures()).std(axis=0).max() > 0.05  # batch norm's averages are those of the frames
+
+
+# The smallest pictures that each takes; VGG19's second-to-last layer is fc2, the others' the global average pooling.
+SMALLEST = {
+    "Xception": 71, "VGG19": 32, "ResNet50": 32, "InceptionV3": 75, "MobileNetV2": 32, "DenseNet121": 32,
+    "NASNetLarge": 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_embeddings_are_plain_keras(name):
+    """From the frames on: Keras' own resizing, `preprocess_input` and network, with the same weights."""
+    size, frames = SMALLEST[name], FRAMES[:1]
+    shape = {"weights": None, "input_shape": (size, size, 3)}
+    keras.utils.set_random_seed(1)
+    if name == "VGG19":
+        network = getattr(applications, name)(**shape)
+        network = keras.Model(network.input, network.get_layer("fc2").output)
+    else:
+        network = getattr(applications, name)(**shape, include_top=False, pooling="avg")
+    resized = keras.ops.image.resize(frames[0].astype(np.float32), (size, size), antialias=True)
+    seen = MODULES[name].preprocess_input(np.array(keras.ops.convert_to_numpy(resized)))
+    reestimate(network, [(seen,)])
+    ours = extractor(name, size, pretrained=False)
+    ours.set_weights(network.get_weights())
+    expected = keras.ops.convert_to_numpy(network(seen, training=False))
+    assert expected.std(axis=0).max() > 0.01 * np.abs(expected).max()
+    found = visual_embedding.embed(frames, ours, name, size)
+    assert found.shape == (1, 10, network.output_shape[-1])
+    assert np.abs(found[0] - expected).max() < 1e-4 * np.abs(expected).max()

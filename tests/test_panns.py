@@ -15,7 +15,7 @@ import torchlibrosa
 from conftest import noise, run, write_wav
 from torch import nn
 
-from scenes import panns
+from scenes import panns, shards
 from scenes.audio import read_audio
 from scenes.stage.errors import InputError
 
@@ -219,18 +219,6 @@ def test_the_older_file_format_of_the_published_checkpoints_loads(checkpoint):
         panns.load("MobileNetV1", Path("cut.pth"))
 
 
-@pytest.mark.parametrize(
-    ("native", "similar", "choice"),
-    [(False, 0.999, "float32"), (True, 0.9, "bfloat16"), (True, 1.1, "float32")],
-)
-def test_bfloat16_only_where_it_is_native_and_near(checkpoint, monkeypatch, native, similar, choice):
-    monkeypatch.setattr(panns, "has_bfloat16", lambda device: native)
-    monkeypatch.setattr(panns, "SIMILAR", similar)
-    embedder = panns.Embedder(panns.load("MobileNetV1", checkpoint), precision="auto")
-    embedder(sounds(1))
-    assert embedder.precision == choice
-
-
 def test_bfloat16_is_near_float32_and_leaves_the_front_end_alone(checkpoint):
     short, full = (
         panns.Embedder(panns.load("MobileNetV1", checkpoint), precision=precision)
@@ -277,6 +265,25 @@ def test_embeddings_of_seconds_and_clips_end_to_end(checkpoint):
     clips = np.load("b.npy")
     assert not clips[0].any() and (clips == clips[:, :1]).all()
     assert difference(clips[1, 0], plain(network, sound[None])[0]) < ROUNDING
+
+
+def test_workers_embed_as_one_process_does(checkpoint, monkeypatch):
+    """In as many threads each as the command gives: joblib would give them fewer, and sums other last digits."""
+    write_wav(Path("a.wav"), noise())
+    Path("media.csv").write_text("clip,audio\n1,a.wav\n2,a.wav\n")
+    monkeypatch.setattr(shards, "SHARD", 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        for workers in ("1", "2"):
+            monkeypatch.setenv("SCENES_WORKERS", workers)
+            embed_audio.main(
+                Path("media.csv"), Path(f"{workers}.npy"), "MobileNetV1", weights=checkpoint, verify_hash=False
+            )
+    finally:
+        torch.set_num_threads(threads)
+    assert Path("1.npy").read_bytes() == Path("2.npy").read_bytes()
 
 
 def test_untrained_embeddings_follow_the_seed():

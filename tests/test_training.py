@@ -506,18 +506,22 @@ def test_one_step_is_the_same_under_tensorflow_and_torch():
         assert difference <= 1e-4 * np.linalg.norm(expected), name
 
 
-GPUS = """
+# As if the two halves of a processor were GPUs. TensorFlow is set up by the backend, before it is asked for devices.
+TWO_GPUS = """
 import sys
 from functools import partial
+from scenes.learning.backend import keras
 import tensorflow as tf
-import typer
 [processor] = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 halves = tf.config.list_logical_devices("CPU")
 two = sys.argv.pop(1) == "two"
 if two:
-    tf.config.list_logical_devices = lambda kind: halves  # as if they were GPUs
+    tf.config.list_logical_devices = lambda kind: halves
     tf.distribute.MirroredStrategy = partial(tf.distribute.MirroredStrategy, [half.name for half in halves])
+"""
+LOSSES = """
+import typer
 import train_embedding
 from scenes.learning.gpus import replicas
 from scenes.training import Trainer
@@ -540,7 +544,36 @@ def test_two_gpus_train_as_one_under_tensorflow():
         command = [number, "split.csv", "classes.csv", "embedding.npy", f"{number}.weights.h5", f"{number}.csv",
                    "--modality", "audio", "--epochs", "3", "--batch", "30", "--lr", "0.01", "--l2", "0.1", "--dropout",
                    "0", "--widths", "16", "--widths", "16"]  # fmt: skip
-        subprocess.run([sys.executable, "-c", GPUS, *command], check=True, env=environment)
+        subprocess.run([sys.executable, "-c", TWO_GPUS + LOSSES, *command], check=True, env=environment)
     one, two = (pd.read_csv(f"{number}.csv") for number in ("one", "two"))
     np.testing.assert_allclose(two, one, rtol=1e-4)
     assert one["loss"].iloc[-1] < 0.9 * one["loss"].iloc[0]
+
+
+COPIES = """
+from pathlib import Path
+import numpy as np
+import pandas as pd
+from scenes.training import Recipe, prepare, train
+prepare("float32", 0)
+inputs = keras.Input((6,))
+norm, dropout = keras.layers.BatchNormalization(momentum=0.5), keras.layers.Dropout(0.5)
+network = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(dropout(norm(inputs))))
+samples = np.random.default_rng(0).standard_normal((8, 10, 6)).astype("float32")
+split = pd.DataFrame({"scene": list("abcabcab"), "fold": "train", "audio": "x"})
+Path("input").touch()
+train(network, lambda clips, seconds: samples[clips, seconds], split, pd.DataFrame({"class": list("abc")}), "audio",
+      [Path("input")], Path("m.weights.h5"), Path("h.csv"), Recipe(1, 80, 10, 0.0, 0.0, ["original"], 0.4, False, 0))
+masks = tf.function(lambda: tf.distribute.get_strategy().run(lambda: dropout(tf.ones((4, 50)), training=True)))()
+np.savez("copies.npz", *masks.values, means=[copy.numpy() for copy in norm.moving_mean.value.values],
+         expected=samples.mean(axis=(0, 1)) / 2)
+"""
+
+
+def test_two_gpus_share_batch_norm_and_draw_dropout_apart():
+    """One step on all samples at once, half of them on each."""
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT / "stages")}
+    subprocess.run([sys.executable, "-c", TWO_GPUS + COPIES, "two"], check=True, env=environment)
+    copies = np.load("copies.npz")
+    np.testing.assert_allclose(copies["means"], [copies["expected"]] * 2, rtol=1e-4, atol=1e-6)
+    assert (copies["arr_0"] != copies["arr_1"]).any()

@@ -83,7 +83,8 @@ def load(run: Run, names: list[str]) -> list[Member]:
         If there is no such member, it is not trained, or params.yaml is not what it was trained with.
     """
     os.environ.setdefault("KERAS_BACKEND", run.params.get("backend", "tensorflow"))
-    from scenes.learning.backend import keras  # only now: it asks for the backend
+    os.environ.setdefault("OMP_NUM_THREADS", str(run.params["threads"]))
+    from scenes.learning.backend import keras  # only now: it asks for both
     from scenes.learning.inference import load_weights
 
     members = []

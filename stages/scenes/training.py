@@ -15,10 +15,10 @@ from tqdm import tqdm
 from scenes.learning.backend import keep_graphs_as_traced, keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, Load, MixedBatches, ShuffledBatches
-from scenes.learning.gpus import replicas, use_all
+from scenes.learning.gpus import draw_apart, on_gpu, replicas, share_averages, use_all
 from scenes.learning.inference import BATCH, batch_size, finite, predict
 from scenes.learning.mixup import Samples, check
-from scenes.learning.precision import on_gpu, policy
+from scenes.learning.precision import policy
 from scenes.optimizer import adam, square_norm
 from scenes.stage.cli import stop_if_asked
 from scenes.stage.dataset import SECONDS, labels
@@ -162,15 +162,17 @@ def train(
         keras.utils.set_random_seed(int(np.random.SeedSequence([recipe.seed, epoch]).generate_state(1)[0]))
         batches.shuffle(epoch)
 
+    epochs_seen = checkpoint.restore(trainer)
+    draw_apart(network)
     with log.bar:
         trainer.fit(
             batches,
             epochs=recipe.epochs,
             shuffle=False,  # the batches are, anew in each epoch: Keras' own order would be another after a kill
-            initial_epoch=checkpoint.restore(trainer),
+            initial_epoch=epochs_seen,
             verbose=0,
             callbacks=[
-                keras.callbacks.LambdaCallback(on_epoch_begin=start_epoch),
+                keras.callbacks.LambdaCallback(start_epoch, lambda *_: share_averages(network)),
                 log,
                 *([best] if best else []),
                 checkpoint,
