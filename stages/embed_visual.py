@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from scenes.classifiers.image_networks import warn_if_enlarged
 from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run
@@ -30,6 +31,7 @@ def main(
     rows = np.array([row for row in filmed if row is not None])
     if not len(rows):
         raise InputError(f"{media}: no clip has a video, there is nothing to embed")
+    warn_if_enlarged(open_array(frames), network, size)
     prepare = partial(embedder, frames, sample(rows), network, size, pretrained, weights, precision, seed)
     inputs = [media, frames, *([Path(weights)] if weights != "none" else [])]
     map_clips(
