@@ -198,7 +198,7 @@ def predict_joint(**options) -> np.ndarray:
 
 def save_singles() -> list[keras.Model]:
     """Networks of one modality whose batch norm is not as it starts either."""
-    singles = [vgg14(3, **VGG14, bins=16), classifier("MobileNetV2", 32, False, 3)]
+    singles = [vgg14(3, **VGG14, shape=(16, 128)), classifier("MobileNetV2", 32, False, 3)]
     generator = np.random.default_rng(1)
     for network, name in zip(singles, ("vgg14", "image"), strict=True):
         for variable in network.variables:
@@ -235,7 +235,7 @@ def quick(data, monkeypatch) -> dict:
     for script in (train_audio_visual, predict):
         monkeypatch.setattr(script, "classifier", lambda *_: small("video"))
     np.save("frames.npy", np.load("frames.npy")[:, :, :8, :8])
-    vgg14(3, **VGG14, bins=16).save_weights("vgg14.weights.h5")
+    vgg14(3, **VGG14, shape=(16, 128)).save_weights("vgg14.weights.h5")
     small("video").save_weights("image.weights.h5")
     return {"size": 8}
 
