@@ -26,7 +26,8 @@ from scenes.training import Recipe, train
 
 layers = keras.layers
 CLASSES = ["airport", "bus", "park"]
-VGG14 = {"widths": [2, 2, 2, 2], "dense": 4, "dropout": [0.0] * 4, "dense_dropout": 0.0, "momentum": 0.9}
+VGG14 = {"widths": [2, 2, 2, 2], "dense": 4, "dropout": [0.0] * 4, "dense_dropout": 0.0, "momentum": 0.9,
+         "batch_norm": "both"}  # fmt: skip
 
 
 # Mixup
@@ -227,6 +228,13 @@ def test_it_starts_with_the_features_of_the_two_trained_alone(data, monkeypatch)
         ]
         expected = np.concatenate([keras.ops.convert_to_numpy(features) for features in alone], axis=1)
         assert (np.abs(keras.ops.convert_to_numpy(found) - expected).max() < 1e-5 * np.abs(expected).max()) == same
+
+
+def test_frames_smaller_than_the_networks_size_are_told(data, monkeypatch, capsys):
+    monkeypatch.setattr(train_audio_visual, "train", lambda *_: None)
+    train_joint(start="scratch", size=40)
+    said = "frames.size: 32 is smaller than MobileNetV2's size 40: frames are enlarged"
+    assert capsys.readouterr().err == f"warning: {said}\n"
 
 
 @pytest.fixture

@@ -268,7 +268,8 @@ def test_one_step_is_the_same_under_tensorflow_and_torch():
         steps[backend] = np.load(f"{backend}.npz")
     for name, expected in steps["tensorflow"].items():
         difference = np.linalg.norm(steps["torch"][name] - expected)
-        assert difference <= 1e-4 * np.linalg.norm(expected), name
+        # The shift of a batch norm before another has a gradient of 0 but for L2's, 3e-4, and rounding.
+        assert difference <= 1e-4 * max(np.linalg.norm(expected), 0.01), name
 
 
 GPUS = """
