@@ -1,13 +1,24 @@
 """Patches, deltas and mixup."""
 
+from pathlib import Path
+
 import librosa
 import numpy as np
 import pytest
+from conftest import run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scenes import spectrogram as transforms
-from scenes.classifiers.patches import frame_count, patch_shape, patch_starts, patch_width, patches
+from scenes.classifiers.patches import (
+    delta_maps,
+    frame_count,
+    mapped,
+    patch_shape,
+    patch_starts,
+    patch_width,
+    patches,
+)
 from scenes.classifiers.strict import strict_patches
 from scenes.learning.mixup import PARTS, check, mixup
 from scenes.stage.errors import InputError
@@ -33,6 +44,15 @@ def test_deltas_are_librosas_over_the_whole_spectrogram(width):
         start = second * width // 2
         expected = np.concatenate([kind[..., start : start + width] for kind in whole]).transpose(1, 2, 0)
         np.testing.assert_allclose(patch, expected, atol=1e-5)
+
+
+def test_the_papers_patches_have_the_bits_of_maps_over_all_704_frames():
+    spectrogram = np.random.default_rng(1).standard_normal((1, 2, 16, 704)).astype(np.float32)
+    for second, start in enumerate(range(0, 577, 64)):
+        around = slice(min(max(start - 4, 0), 704 - 136), min(max(start - 4, 0), 704 - 136) + 136)
+        maps = [full[around, start : start + 128] for full in delta_maps(704)]
+        expected = mapped(spectrogram[..., around], np.concatenate(maps, axis=-1).astype(np.float32)[None])
+        np.testing.assert_array_equal(patches(spectrogram, np.array([0]), np.array([second])), expected)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +105,29 @@ def test_strict_patches_have_the_deltas_of_their_second_and_are_wrapped():
         whole = [second, *(librosa.feature.delta(second, width=9, order=order) for order in (1, 2))]
         expected = np.concatenate([np.concatenate([kind, kind[..., :56]], axis=-1) for kind in whole])
         np.testing.assert_allclose(patch, expected.transpose(1, 2, 0), atol=1e-5)
+
+
+def test_every_reader_takes_the_width_of_a_patch_from_the_array():
+    """Training and all predictions at a hop of 7 ms: whole clips, single seconds, and clips with noise."""
+    folds = ["train"] * 4 + ["evaluate"] * 3
+    rows = [f"c{number},{'ab'[number % 2]},x,{number},{fold},a.wav," for number, fold in enumerate(folds)]
+    Path("split.csv").write_text("\n".join(["clip,scene,city,location,fold,audio,video", *rows]) + "\n")
+    Path("classes.csv").write_text("class,meta_class\na,x\nb,x\n")
+    generator = np.random.default_rng(0)
+    for name, shape in {"clips": (7, 2, 8, 1408), "strict": (3, 10, 2, 8, 143), "noisy": (3, 2, 2, 8, 1408)}.items():
+        np.save(f"{name}.npy", generator.standard_normal(shape).astype(np.float16))
+    small = ["--dense=2", *["--widths=2"] * 4]
+    tables, model, scores = ["split.csv", "classes.csv"], "m.weights.h5", ["p.npy", "c.csv", "m.json"]
+    training = ["--epochs=1", "--batch=8", "--seconds=2", "--mixup=beta", "--precision=float32"]
+    for command, shape in (
+        (["train_spectrogram.py", *tables, "clips.npy", model, "h.csv", *training], None),
+        (["predict.py", "audio-spectrogram", *tables, "clips.npy", model, *scores], (3, 10, 2)),
+        (["predict.py", "audio-spectrogram", *tables, "strict.npy", model, *scores, "--strict"], (3, 10, 2)),
+        (["predict_robustness.py", "audio-spectrogram", *tables, "noisy.npy", model, "p.npy"], (2, 3, 10, 2)),
+    ):
+        result = run(*command, *small)
+        assert result.returncode == 0, result.stderr
+        assert shape is None or np.load("p.npy").shape == shape and np.isfinite(np.load("p.npy")).all()
 
 
 SAMPLES = np.random.default_rng(2).standard_normal((7, 4, 3)).astype(np.float32)
