@@ -20,6 +20,7 @@ from scenes.evaluation.early_exit import (
     curve,
     decide,
     growing,
+    stop,
     thresholds,
     waits,
 )
@@ -158,6 +159,12 @@ def test_seconds_are_those_of_the_recording():
     assert slow("audio_spectrogram/cqt") == [3.58, 10] and slow("audio_visual/VGG19") == [1.888, 10]
     assert slow("audio_embedding/Cnn14") == slow("visual_image/VGG19", "clip") == [1, 10]
     assert slow("audio_embedding/Cnn14", "clip") == [10, 10]
+
+
+def test_of_steps_known_at_the_same_time_the_last_decides():
+    fused = np.full((10, 1, 2), 0.5)
+    fused[8] = 0.9, 0.1
+    assert [stop(fused, needs[:, None], 0.8) for needs in NEEDS] == [8, 9]
 
 
 def run_members(*, unit: str) -> pd.DataFrame:
