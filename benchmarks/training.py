@@ -43,7 +43,7 @@ class Ready(keras.utils.PyDataset):
 
 def network(precision: str) -> keras.Model:
     keras.config.set_dtype_policy(precision)
-    return vgg14(CLASSES, WIDTHS, 1024, DROPOUT, 0.4, 0.9)
+    return vgg14(CLASSES, WIDTHS, 1024, DROPOUT, 0.4, 0.9, "both")
 
 
 def operations(net: keras.Model) -> float:

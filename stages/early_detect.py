@@ -1,4 +1,8 @@
-"""Early detection (the paper, Fig. 4): score single classifiers and PROD ensembles after 1, 2, ..., 10 seconds."""
+"""Early detection (the paper, Fig. 4): score single classifiers and PROD ensembles after 1, 2, ..., 10 segments.
+
+The column `seconds` is the paper's abscissa, the number of one-second segments. How much of the recording a segment
+needs depends on the classifier, see `scenes.evaluation.needs`.
+"""
 
 from pathlib import Path
 from typing import Annotated

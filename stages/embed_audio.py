@@ -27,9 +27,7 @@ def main(
     network: Annotated[str, typer.Option(help="Cnn14, MobileNetV1, Res1dNet31, ResNet38 or Wavegram_Logmel_Cnn14")],
     pretrained: options.Pretrained = True,
     weights: Annotated[Path, typer.Option(help="checkpoint in the published layout; none: the published one")] = NONE,
-    unit: Annotated[Literal["second", "clip"], typer.Option(help="an embedding a second, or the clip's ten times")] = (
-        "second"
-    ),
+    unit: options.Unit = "second",
     layer: Annotated[Literal["pool", "fc1"], typer.Option(help="global pooling, or the dense layer after it")] = "pool",
     precision: options.Precision = "float32",
     seed: options.Seed = 0,

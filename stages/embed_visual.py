@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from scenes.classifiers.image_networks import weights_inputs
+from scenes.classifiers.image_networks import warn_if_enlarged, weights_inputs
 from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run
@@ -30,6 +30,7 @@ def main(
     filmed = [row if video else None for row, video in enumerate(read_media(media, "video"))]
     if all(row is None for row in filmed):
         raise InputError(f"{media}: no clip has a video, there is nothing to embed")
+    warn_if_enlarged(open_array(frames), network, size)
     prepare = partial(embedder, frames, sample(media, pretrained), network, size, pretrained, weights, precision, seed)
     inputs = [media, frames, *weights_inputs(weights)]
     map_clips(

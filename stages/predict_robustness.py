@@ -10,7 +10,7 @@ import pandas as pd
 import typer
 
 from scenes.classifiers.image_networks import classifier, pictures
-from scenes.classifiers.patches import patches
+from scenes.classifiers.patches import patch_shape, patches
 from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
 from scenes.evaluation.robustness import seconds_used
 from scenes.learning.backend import keras
@@ -37,12 +37,13 @@ def audio_spectrogram(
     dropout: options.DropoutRates = DROPOUT,
     dense_dropout: options.DropoutRate = 0.4,
     momentum: options.Momentum = 0.9,
+    batch_norm: options.BatchNorm = "both",
 ) -> None:
     """VGG14 on the patches of spectrograms of noisy sound."""
     clips = _evaluated(split)
     spectrograms = open_rows(features, clips)
-    bins = spectrograms.shape[-2]
-    network = vgg14(len(read_classes(classes)), widths, dense, dropout, dense_dropout, momentum, bins)
+    shape = patch_shape(spectrograms)
+    network = vgg14(len(read_classes(classes)), widths, dense, dropout, dense_dropout, momentum, batch_norm, shape)
     write_array(predictions, _predict(network, model, spectrograms, patches, clips["audio"], seconds))
 
 

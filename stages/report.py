@@ -13,9 +13,11 @@ from scenes.evaluation.calibration import COLUMNS
 from scenes.evaluation.early_exit import CHOSEN, CURVE, OF_CLASSES
 from scenes.evaluation.fusion import LEARNED
 from scenes.evaluation.metrics import calibration_error, confusion, reliability
+from scenes.evaluation.needs import read_needs
 from scenes.evaluation.robustness import SCORES
 from scenes.reporting import figures, robustness
 from scenes.reporting.beyond import against_prod
+from scenes.reporting.markdown import segments
 from scenes.reporting.page import page
 from scenes.reporting.results import NotRunError, Results, read_results
 from scenes.reporting.tables import (
@@ -28,6 +30,7 @@ from scenes.reporting.tables import (
     calibration,
     missed,
 )
+from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, read_table
 from scenes.stage.errors import InputError
@@ -74,11 +77,13 @@ def main(
     early_exit_classes: Annotated[Path, typer.Option(help="its mean seconds of each class")],
     disturbed: Annotated[Path, typer.Option(help="scores of the ensembles on disturbed clips")],
     setup: Annotated[Path, typer.Option(help="folder of the data set's setup files: which data set it is")],
+    needs: Annotated[str, typer.Option(help="seconds that the patches of a spectrogram need, with {kind}")],
+    unit: options.Unit = "second",
     pretrained: Annotated[list[str], typer.Option(help="NETWORK=true, or NETWORK=false: it started untrained")] = (),
     joint_start: Annotated[Literal["single", "scratch"], typer.Option(help="start of the joint network")] = "single",
     seconds: Annotated[list[str], typer.Option(help="FAMILY=SECONDS drawn from a train clip per epoch")] = (),
 ) -> None:
-    results, missing = read_results(split, classes, frameworks, fused)
+    results, missing = read_results(split, classes, frameworks, fused, unit)
     for path in missing:
         print(f"not run: {path}", file=sys.stderr)
     started = dict(_flag(entry) for entry in pretrained)
@@ -109,7 +114,8 @@ def main(
         for classifier in results.seconds
         if (path := Path(history.format(classifier=classifier))).exists()
     }
-    drawings = _figures(results, detection, class_table, histories, exits)
+    abscissa = segments(_first_patches(results, needs))
+    drawings = _figures(results, detection, class_table, histories, exits, abscissa)
     for name, drawn in {**drawings, "robustness": robustness.accuracies(under_conditions)}.items():
         figures.save(drawn, Path(figure.format(figure=name)))
 
@@ -132,7 +138,7 @@ def main(
         "early_exit_classes": _of_a_stage(early_exit_classes, OF_CLASSES),
     }
     bad = robustness.section(under_conditions, show)
-    text = page(results, tables, over_seeds, data_set, setup.match(str(DEMO)), untrained, show, bad)
+    text = page(results, tables, over_seeds, data_set, setup.match(str(DEMO)), untrained, show, bad, abscissa)
     with writing(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -161,6 +167,13 @@ def _of_a_stage(path: Path, columns: list[str]) -> pd.DataFrame:
     return read_table(path, columns, text=False) if path.exists() else pd.DataFrame(columns=columns)
 
 
+def _first_patches(results: Results, needs: str) -> dict[str, float]:
+    """Seconds of the recording that the first patch of each spectrogram needs, of those that were run."""
+    kinds = [name.split("/")[1] for name in results.classifiers if name.startswith("audio_spectrogram/")]
+    paths = {kind: Path(needs.format(kind=kind)) for kind in kinds}
+    return {kind: read_needs(path)[0] for kind, path in paths.items() if path.exists()}
+
+
 def _all_weights(results: Results, weights: str) -> pd.DataFrame:
     """`ensemble, member, log_linear, stacked` of every ensemble."""
     columns = ["member", *LEARNED]
@@ -176,6 +189,7 @@ def _figures(
     class_table: pd.DataFrame,
     histories: dict[str, pd.DataFrame],
     exits: tuple[pd.DataFrame, pd.DataFrame],
+    abscissa: str,
 ) -> dict:
     names = results.classes["class"]
     ran = results.probabilities
@@ -210,7 +224,7 @@ def _figures(
     return {
         **confusions,
         "classes": figures.class_bars(bars, names),
-        "early_detect": figures.early_detection(detection, bands),
+        "early_detect": figures.early_detection(detection, bands, abscissa),
         "reliability": figures.reliability_diagrams(diagrams),
         "agreement": figures.agreement(results.right[results.classifiers], results.clips["scene"], names),
         "early_exit": figures.early_exit(*exits),

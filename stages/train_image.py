@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scenes.classifiers.image_networks import classifier, pictures, weights_inputs
+from scenes.classifiers.image_networks import classifier, pictures, warn_if_enlarged, weights_inputs
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import open_rows, read_classes, read_split
@@ -36,7 +36,9 @@ def main(
 ) -> None:
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, reestimate_batch_norm, seed)
     clips, table = read_split(split), read_classes(classes)
-    load = partial(pictures, open_rows(frames, clips), name=network, size=size)
+    stills = open_rows(frames, clips)
+    warn_if_enlarged(stills, network, size)
+    load = partial(pictures, stills, name=network, size=size)
     prepare(precision, seed)
     net = classifier(network, size, pretrained, len(table), weights)
     inputs = [split, classes, frames, *weights_inputs(weights)]

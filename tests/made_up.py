@@ -43,6 +43,7 @@ REPORT_OPTIONS = {
     "early_exit_chosen": Path("metrics/early_exit_chosen.csv"),
     "early_exit_classes": Path("metrics/early_exit_classes.csv"),
     "disturbed": Path("metrics/robustness.csv"),
+    "needs": "needs/{kind}.csv",
 }
 
 
@@ -94,6 +95,14 @@ def write_history(path: str, epochs: int = 5) -> None:
     rising = 1 - 0.8 ** np.arange(1, epochs + 1)
     table = {"epoch": np.arange(1, epochs + 1), "accuracy": rising, "loss": 1 - rising, "val_accuracy": rising / 2}
     pd.DataFrame({**table, "val_loss": 1 - rising / 2, "lr": 1e-4}).to_csv(path, index=False)
+
+
+def write_needs(**first: float) -> None:
+    """Write of each kind of spectrogram what its patches need, the first one so many seconds."""
+    Path("needs").mkdir(exist_ok=True)
+    for kind, seconds in first.items():
+        table = pd.DataFrame({"second": range(1, 11), "needs": seconds + 0.896 * np.arange(10)})
+        table.to_csv(REPORT_OPTIONS["needs"].format(kind=kind), index=False)
 
 
 def report_arguments(out: str = "metrics") -> list[str]:

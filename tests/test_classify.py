@@ -16,7 +16,9 @@ from trained import CLASSES, MEMBERS, finished_run, join
 
 from scenes.audio import read_audio
 from scenes.classifiers.mlp import mlp
+from scenes.classifiers.patches import patches
 from scenes.evaluation.fusion import prod
+from scenes.evaluation.needs import read_needs
 from scenes.members import Run, _hold, load, members_of, read_run
 from scenes.stage.errors import InputError
 from scenes.stream import windows
@@ -128,7 +130,7 @@ def test_early_decision_reads_no_further(members, trained):
     film = trained / "data/demo/clips/video/bus-lyon-1-1.mp4"
     whole = last(film, members)
     early = last(film, members, until=whole.seconds[0].max() - 1e-4)
-    assert early.members.shape[1] == 1 and early.read == 2  # the first patch sees 1.96 s
+    assert early.members.shape[1] == 1 and early.read == 2  # the first patch needs 1.89 s
     np.testing.assert_allclose(early.members[:, 0], whole.members[:, 0], atol=1e-5)
     never = last(film, members, until=1.0)
     assert never.read == 10
@@ -215,6 +217,22 @@ def test_a_path_of_weights_with_a_space_is_that_of_the_recorded_run():
     _hold(recorded, "a", numbers)
     with pytest.raises(InputError, match="weights is /my weights/a.pth, but a ran with /my weights/Straße's.pth"):
         _hold(recorded, "a", {"weights": "/my weights/a.pth"})
+
+
+@pytest.mark.parametrize("numbers", [{"hop": 336}, {"sample_rate": 32_000, "fmax": 16_000.0}])
+def test_another_hop_or_rate_gives_the_patches_of_the_stage(trained, tmp_path, numbers):
+    recorded = read_run(trained)
+    params = {**recorded.params, "spectrogram": {"mel": {**recorded.params["spectrogram"]["mel"], **numbers}}}
+    write_wav(tmp_path / "a.wav", noise())
+    Path("media.csv").write_text("clip,audio\na,a.wav\n")
+    options = [word for key, value in params["spectrogram"]["mel"].items() for word in (f"--{key}", value)]
+    result = run("spectrogram.py", "mel", "media.csv", "mel.npy", *options, "--needs", "mel.needs.csv")
+    assert result.returncode == 0, result.stderr
+    expected = patches(np.load("mel.npy"), np.zeros(10, int), np.arange(10))
+    (member,) = load(recorded._replace(params=params, commands={}), MEMBERS[:1])
+    assert member.network.input_shape[1:] == expected.shape[1:] != (128, 128, 6)
+    np.testing.assert_array_equal(member.inputs(read_audio("a.wav", 48_000)), expected)
+    np.testing.assert_allclose(member.needs, np.minimum(read_needs(Path("mel.needs.csv")), 10))
 
 
 def test_numbers_that_are_not_those_of_the_recorded_run_are_refused(trained):

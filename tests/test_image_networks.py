@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import run
+import yaml
+from conftest import ROOT, run
 
 from scenes import visual_embedding
 from scenes.classifiers.image_networks import MODULES, classifier, extractor, pictures
@@ -139,7 +140,7 @@ def test_embeddings_of_clips_with_and_without_pictures():
     assert np.linalg.norm(rows[[0, 2]] - expected[[0, 2]]) < 1e-4 * np.linalg.norm(expected)
 
     result = run(*embed, "--no-pretrained")
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0 and "frames.size" not in result.stderr, result.stderr
     rows = np.load("out.npy")
     assert rows[0].std(axis=0).max() > 0.05  # with the initial averages of batch norm 1e-12
     # An evaluate clip has no part in the embeddings of train clips.
@@ -155,6 +156,45 @@ def test_embeddings_of_clips_with_and_without_pictures():
     pd.DataFrame({"clip": list("abc"), "audio": "x.wav", "video": ""}).to_csv("media.csv", index=False)
     result = run(*embed, "--no-pretrained")
     assert result.returncode == 1 and "no clip has a video" in result.stderr.splitlines()[-1]
+
+
+def test_frames_smaller_than_a_networks_size_are_told_before_the_work():
+    pd.DataFrame({"clip": ["a", "b", "c"], "scene": "bus", "city": "x", "location": "1", "fold": "evaluate",
+                  "audio": "", "video": "a.mp4"}).to_csv("split.csv", index=False)  # fmt: skip
+    Path("classes.csv").write_text("class,meta_class\nbus,transportation\n")
+    np.save("frames.npy", FRAMES)
+    size = FRAMES.shape[2]
+    options = ["--network", "MobileNetV2", "--size", size + 8, "--no-pretrained"]
+    for script in (["train_image.py", "split.csv", "classes.csv", "frames.npy", "m.h5", "h.csv"],
+                   ["embed_visual.py", "split.csv", "frames.npy", "out.npy"]):  # fmt: skip
+        said = run(*script, *options).stderr.splitlines()[0]
+        message = f"frames.size: {size} is smaller than MobileNetV2's size {size + 8}: frames are enlarged"
+        assert said == f"warning: {message}"
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "params.paper.yaml"])
+def test_no_network_of_the_parameters_enlarges_its_frames(name):
+    params = yaml.safe_load((ROOT / name).read_text())
+    sizes = [network["size"] for network in (*params["visual"].values(), params["audio_visual"]["image"])]
+    assert max(sizes) <= params["frames"]["size"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "noisy", "expected"),
+    [
+        ("float32", False, "float32"),
+        ("bfloat16", True, "bfloat16"),
+        ("auto", False, "bfloat16"),
+        ("auto", True, "float32"),
+    ],
+)
+def test_bfloat16_is_taken_where_it_is_faster_and_as_good(monkeypatch, precision, noisy, expected):
+    def small(name, size, pretrained, weights="none"):
+        x = inputs = keras.Input((size, size, 3))
+        x = layers.Conv2D(8, 3)(x)
+        if noisy:  # the small difference of two large numbers
+            x = x * 1e4 + layers.Conv2D(8, 3)(inputs) - x * 1e4
+        return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

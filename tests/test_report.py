@@ -381,6 +381,25 @@ def test_a_run_without_predictions_is_refused():
         here()
 
 
+def test_early_detection_says_how_much_of_the_recording_a_segment_needs():
+    write_run({f"audio_spectrogram/{kind}": 50.0 for kind in ("mel", "gam", "cqt")}, 20, 5, {"mel": 0.5})
+    made_up.write_needs(mel=1.888, gam=1.888, cqt=3.58)
+    here()
+    said = "the first needs 1.89 s for MEL and GAM, 3.58 s for CQT, 1.00 s for frames of the recording"
+    assert said in Path("metrics/README.md").read_text() and said in Path("metrics/early_detect.svg").read_text()
+
+
+@pytest.mark.parametrize(("unit", "hears"), [("second", ""), ("clip", " (hears the whole clip)")])
+def test_embeddings_of_whole_clips_are_no_strict_seconds(unit, hears):
+    names = ["audio_embedding/Cnn14", "audio_spectrogram/mel", "visual_image/VGG19"]
+    write_run(dict.fromkeys([*names, *(f"audio_spectrogram/{kind}.strict" for kind in ("mel", "gam", "cqt"))], 50.0),
+              20, 5, {})  # fmt: skip
+    here(unit=unit)
+    rows = {row[0]: row[3] for row in tables(Path("metrics/README.md").read_text())["Single seconds: DCASE's protocol"]}
+    assert f"audio_embedding `Cnn14`{hears}" in rows and "visual_image `VGG19`" in rows
+    assert (rows["`audio_best` PROD of strict seconds"] == "not run") == (unit == "clip")
+
+
 def test_a_run_without_sound_says_so():
     write_run({"audio_spectrogram/mel": 50.0, "visual_image/InceptionV3": 60.0}, 20, 5, {})
     made_up.write("predictions/audio_spectrogram/mel.npy", np.full((20, 10, 10), np.nan))

@@ -327,7 +327,7 @@ def test_from_media_to_scores(run):
     write_clips()
     widths, rates = [4, 4, 4, 4], [0.0] * 4
     numbers = [*(f"--widths={width}" for width in widths), *(f"--dropout={rate}" for rate in rates), "--dense=8"]
-    vgg, net = vgg14(3, widths, 8, rates, 0.4, 0.9), classifier("MobileNetV2", 32, False, 3)
+    vgg, net = vgg14(3, widths, 8, rates, 0.4, 0.9, "both"), classifier("MobileNetV2", 32, False, 3)
     for name, network, scale in (("mel", vgg, 2), ("net", net, 4)):
         # Initial weights give nearly every input a third a class, and are others under each backend.
         generator = np.random.default_rng(0)

@@ -28,17 +28,19 @@ from scenes.training import HISTORY_COLUMNS, TIMING_COLUMNS, Recipe, Trainer, tr
 layers = keras.layers
 
 
-def test_vgg14_is_table_1():
-    network = vgg14(10, WIDTHS, 1024, DROPOUT, 0.4, 0.9)
+# Each of the 12 rows of convolutions in Table I reads BN - Conv - ReLU - BN: 24 batch norms.
+@pytest.mark.parametrize(("batch_norm", "block", "first", "norms"),
+                         [("both", ["BN", "Conv", "BN"], [], 24), ("after", ["Conv", "BN"], ["BN"], 13)])  # fmt: skip
+def test_vgg14_is_table_1(batch_norm, block, first, norms):
+    network = vgg14(10, WIDTHS, 1024, DROPOUT, 0.4, 0.9, batch_norm)
     table = [layer for layer in network.layers if not isinstance(layer, (layers.Dropout, layers.InputLayer))]
     kinds = {
         layers.BatchNormalization: "BN", layers.Conv2D: "Conv", layers.AveragePooling2D: "AP",
         layers.GlobalAveragePooling2D: "GAP", layers.Dense: "FC",
     }  # fmt: skip
-    block = ["Conv", "BN"]
     groups = [2 * block, 2 * block, 4 * block, 4 * block]
-    expected = ["BN", *groups[0], "AP", *groups[1], "AP", *groups[2], "AP", *groups[3], "GAP", "FC", "FC"]
-    assert [kinds[type(layer)] for layer in table] == expected
+    expected = [*first, *groups[0], "AP", *groups[1], "AP", *groups[2], "AP", *groups[3], "GAP", "FC", "FC"]
+    assert [kinds[type(layer)] for layer in table] == expected and expected.count("BN") == norms
 
     convolutions = [layer for layer in table if isinstance(layer, layers.Conv2D)]
     assert [layer.filters for layer in convolutions] == [64] * 2 + [128] * 2 + [256] * 4 + [512] * 4
@@ -49,13 +51,27 @@ def test_vgg14_is_table_1():
     channels = [6, 64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512]
     weights = sum(9 * before * after + after for before, after in zip(channels, channels[1:], strict=False))
     dense = 512 * 1024 + 1024 + 1024 * 10 + 10
-    assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == weights + dense + 2 * sum(channels)
+    normed = sum(channels) + (sum(channels[1:-1]) if batch_norm == "both" else 0)
+    assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == weights + dense + 2 * normed
     assert 11.1e6 < weights + dense < 11.2e6
+
+
+@pytest.mark.parametrize("batch_norm", ["both", "after"])
+def test_log_magnitudes_keep_half_a_decibel_in_bfloat16(batch_norm):
+    """A nat is 8.7 dB: bfloat16 rounds -20.05 to -20."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    network = vgg14(10, [4] * 4, 8, DROPOUT, 0.4, 0.9, batch_norm)
+    norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
+    assert [layer.compute_dtype for layer in norms] == ["float32"] + ["bfloat16"] * (len(norms) - 1)
+    first = keras.Model(network.input, norms[0].output)
+    quiet, louder = (keras.ops.convert_to_numpy(first(np.full((1, 128, 128, 6), value, np.float32)))
+                     for value in (-20.05, -20.0))  # fmt: skip
+    np.testing.assert_allclose(louder - quiet, 0.05, atol=1e-3)
 
 
 def test_vgg14_wants_four_widths():
     with pytest.raises(InputError, match="4 values"):
-        vgg14(10, [8, 8], 16, DROPOUT, 0.4, 0.9)
+        vgg14(10, [8, 8], 16, DROPOUT, 0.4, 0.9, "both")
 
 
 def small_network(rate: float = 0.0) -> keras.Model:
@@ -482,7 +498,7 @@ keras.config.set_floatx("float64")  # the first layers' gradients cancel down to
 from scenes.training import Trainer
 from scenes.classifiers.vgg14 import vgg14
 generator = np.random.default_rng(0)
-network = vgg14(10, [8, 16, 32, 64], 64, [0.0] * 4, 0.0, 0.9)
+network = vgg14(10, [8, 16, 32, 64], 64, [0.0] * 4, 0.0, 0.9, "both")
 for variable in network.trainable_variables:
     scale = np.sqrt(2 / np.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 0.1
     variable.assign(generator.standard_normal(variable.shape) * scale + (len(variable.shape) == 1))
@@ -503,7 +519,8 @@ def test_one_step_is_the_same_under_tensorflow_and_torch():
         steps[backend] = np.load(f"{backend}.npz")
     for name, expected in steps["tensorflow"].items():
         difference = np.linalg.norm(steps["torch"][name] - expected)
-        assert difference <= 1e-4 * np.linalg.norm(expected), name
+        # The shift of a batch norm before another has a gradient of 0 but for L2's, 3e-4, and rounding.
+        assert difference <= 1e-4 * max(np.linalg.norm(expected), 0.01), name
 
 
 # As if the two halves of a processor were GPUs. TensorFlow is set up by the backend, before it is asked for devices.

@@ -9,14 +9,18 @@ import os
 import re
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import soxr
 import yaml
 from threadpoolctl import threadpool_limits
 
 from scenes.audio import ten_seconds
+from scenes.classifiers.patches import frame_count, patch_needs, patch_width, patches
+from scenes.evaluation.needs import seconds_needed
 from scenes.stage.dataset import SECONDS, read_classes
 from scenes.stage.errors import InputError
 from scenes.stream import Window
@@ -96,12 +100,20 @@ def load(run: Run, names: list[str]) -> list[Member]:
         weights = run.folder / f"data/models/{name}.weights.h5"
         if not weights.exists():
             raise InputError(f"{weights}: not trained yet; run dvc repro, or dvc pull where it is shared")
-        media, inputs, network, needs = build(run, key, run.params[section][key])
+        media, inputs, network = build(run, key, run.params[section][key])
         keras.config.set_dtype_policy("float32")
         net = network(len(run.classes))
         load_weights(net, weights)
-        members.append(Member(name, media, inputs, net, np.minimum(needs, SECONDS)))
+        needs = seconds_needed(name, run.params["audio_embedding"]["unit"], partial(_patch_needs, run))
+        members.append(Member(name, media, inputs, net, needs))
     return members
+
+
+def _patch_needs(run: Run, kind: str) -> np.ndarray:
+    from scenes import spectrogram
+
+    numbers = run.params["spectrogram"][kind]
+    return patch_needs(numbers["sample_rate"], numbers["hop"], spectrogram.support(kind, numbers))
 
 
 def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS) -> np.ndarray:
@@ -169,21 +181,22 @@ def _hold(run: Run, stage: str, numbers: dict[str, Any]) -> None:
 
 def _audio_spectrogram(run: Run, kind: str, numbers: dict[str, Any]):
     from scenes import spectrogram
-    from scenes.classifiers.patches import DELTA_WIDTH, STARTS, WIDTH, patches
     from scenes.classifiers.vgg14 import vgg14
 
     _hold(run, f"spectrogram@{kind}", numbers)
     _hold(run, f"train-audio-spectrogram@{kind}", run.params["vgg14"])
-    rate, hop = numbers["sample_rate"], numbers["hop"]
-    half = spectrogram.longest_wavelet(**numbers) / 2 if kind == "cqt" else numbers["window"] / 2
-    needs = ((STARTS + WIDTH + DELTA_WIDTH // 2) * hop + half) / rate
+    rate = numbers["sample_rate"]
+    frames = frame_count(rate, numbers["hop"])
 
     def inputs(sound: np.ndarray) -> np.ndarray:
+        if rate != DATASET_RATE:
+            sound = ten_seconds(soxr.resample(sound.T, DATASET_RATE, rate).T, rate)
         with threadpool_limits(limits=1):  # as the stage has it: a sum's last digits depend on how it is shared out
-            picture = getattr(spectrogram, kind)(sound, **numbers).astype(np.float16)
+            picture = getattr(spectrogram, kind)(sound, **numbers, frames=frames).astype(np.float16)
         return patches(picture[None], np.zeros(SECONDS, int), np.arange(SECONDS))
 
-    return ["sound"], inputs, lambda classes: vgg14(classes, **run.params["vgg14"], bins=numbers["bins"]), needs
+    shape = numbers["bins"], patch_width(rate, numbers["hop"])
+    return ["sound"], inputs, lambda classes: vgg14(classes, **run.params["vgg14"], shape=shape)
 
 
 def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
@@ -202,12 +215,10 @@ def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
     else:
         network = panns.load(name, run.folder / numbers["weights"])
     embedder = panns.Embedder(network, common["layer"], common["precision"])
-    needs = np.arange(1, SECONDS + 1) if common["unit"] == "second" else np.full(SECONDS, SECONDS)
     return (
         ["sound"],
         lambda sound: embed(mono(sound)[None], embedder, common["unit"])[0],
         lambda classes: mlp(panns.published(name).dimension, classes, **run.params["mlp"]),
-        needs,
     )
 
 
@@ -218,7 +229,7 @@ def _visual_image(run: Run, name: str, numbers: dict[str, Any]):
     _hold(run, f"train-visual-image@{name}", numbers)
     size = numbers["size"]
     network = lambda classes: classifier(name, size, False, classes)  # noqa: E731
-    return ["pictures"], _seen(name, size), network, np.arange(1, SECONDS + 1)
+    return ["pictures"], _seen(name, size), network
 
 
 def _visual_embedding(run: Run, name: str, numbers: dict[str, Any]):
@@ -237,28 +248,25 @@ def _visual_embedding(run: Run, name: str, numbers: dict[str, Any]):
         ["pictures"],
         lambda pictures: forward(network, prepare(pictures), SECONDS),
         lambda classes: mlp(network.output_shape[-1], classes, **run.params["mlp"]),
-        np.arange(1, SECONDS + 1),
     )
 
 
 def _audio_visual(run: Run, name: str, numbers: dict[str, Any]):
     from scenes.classifiers.audio_visual import audio_visual
     from scenes.classifiers.image_networks import classifier
-    from scenes.classifiers.vgg14 import vgg14
 
     common, vgg, mel = run.params["audio_visual"], run.params["vgg14"], run.params["spectrogram"]["mel"]
     size, head = common["image"]["size"], common["mlp"]
     _hold(run, "frames", run.params["frames"])
     _hold(run, f"train-audio-visual@{name}", {**vgg, **head, "size": size})
-    _, heard, _, needs = _audio_spectrogram(run, "mel", mel)
+    _, heard, vgg14 = _audio_spectrogram(run, "mel", mel)
     seen = _seen(name, size)
 
     def network(classes: int):
-        parts = vgg14(classes, **vgg, bins=mel["bins"]), classifier(name, size, False, classes)
+        parts = vgg14(classes), classifier(name, size, False, classes)
         return audio_visual(*parts, classes, head["mlp_widths"], head["mlp_dropout"])
 
-    needs = np.maximum(needs, np.arange(1, SECONDS + 1))
-    return ["sound", "pictures"], lambda sound, pictures: (heard(sound), seen(pictures)), network, needs
+    return ["sound", "pictures"], lambda sound, pictures: (heard(sound), seen(pictures)), network
 
 
 def _seen(name: str, size: int) -> Callable[[np.ndarray], np.ndarray]:

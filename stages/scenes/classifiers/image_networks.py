@@ -1,5 +1,6 @@
 """The seven Keras applications of the paper's visual frameworks (Table IV), from ImageNet or untrained."""
 
+import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -116,6 +117,15 @@ def classifier(name: str, size: int, pretrained: bool, classes: int, weights: st
     network = extractor(name, size, pretrained, weights)
     head = keras.layers.Dense(classes, activation="softmax", name=SCENE, dtype=keras.config.floatx())
     return keras.Model(network.input, head(network.output), name=name)
+
+
+def warn_if_enlarged(frames: np.ndarray, name: str, size: int) -> None:
+    """Say so if the stored frames `[clips, 10, S, S, 3]` are smaller than a network's pictures."""
+    stored = frames.shape[2]
+    if stored < size:
+        print(
+            f"warning: frames.size: {stored} is smaller than {name}'s size {size}: frames are enlarged", file=sys.stderr
+        )
 
 
 def pictures(frames: np.ndarray, clips: np.ndarray, seconds: np.ndarray, *, name: str, size: int) -> np.ndarray:

@@ -115,8 +115,8 @@ EARLY_CURVES = {
 }
 
 
-def early_detection(curves: pd.DataFrame, bands: dict[str, np.ndarray]) -> Figure:
-    """Accuracy after so many seconds (the paper, Fig. 4), its ten curves in three panels of one scale.
+def early_detection(curves: pd.DataFrame, bands: dict[str, np.ndarray], abscissa: str) -> Figure:
+    """Accuracy after so many segments of a second (the paper, Fig. 4), its ten curves in three panels of one scale.
 
     Parameters
     ----------
@@ -124,6 +124,8 @@ def early_detection(curves: pd.DataFrame, bands: dict[str, np.ndarray]) -> Figur
         `framework, seconds, accuracy`.
     bands : dict
         Of the frameworks drawn with one, the interval of each point, `[seconds, 2]`.
+    abscissa : str
+        What the seconds are.
     """
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     panels = figure.subplots(1, len(EARLY_CURVES), sharey=True)
@@ -142,17 +144,17 @@ def early_detection(curves: pd.DataFrame, bands: dict[str, np.ndarray]) -> Figur
                 for edge in (low, high):
                     axes.plot(curve["seconds"], edge, ":" if ensemble else "--", color=line["color"], linewidth=0.8)
         axes.set_title(title, loc="left")
-        axes.set_xlabel("seconds heard or seen")
         axes.set_xticks(range(1, 11))
         axes.grid(color="#DDDDDD", linewidth=0.6)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
     panels[0].set_ylabel("accuracy")
+    figure.supxlabel(abscissa, fontsize=9)
     return figure
 
 
 def early_exit(curves: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
-    """Accuracy against the mean seconds used, a panel an ensemble, with the thresholds chosen.
+    """Accuracy against the mean seconds of the recording, a panel an ensemble, with the thresholds chosen.
 
     Parameters
     ----------
@@ -189,7 +191,7 @@ def early_exit(curves: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
     else:
         panels[0, 0].set_visible(True)
         not_run(panels[0, 0])
-    figure.supxlabel("mean seconds used", fontsize=9)
+    figure.supxlabel("mean seconds of the recording", fontsize=9)
     figure.supylabel("accuracy", fontsize=9)
     return figure
 

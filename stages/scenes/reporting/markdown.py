@@ -50,3 +50,16 @@ def name(framework: str) -> str:
     if family == "audio_visual":
         return f"joint `{member.removesuffix('.scratch')}`" + (" from scratch" if member.endswith(".scratch") else "")
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")
+
+
+def segments(first: dict[str, float]) -> str:
+    """What the abscissa of Fig. 4 counts, from the seconds of the recording that each spectrogram's first patch needs.
+
+    `one-second segments; the first needs 1.89 s of the recording for MEL and GAM, 3.58 s for CQT, 1.00 s for frames`
+    """
+    kinds: dict[str, list[str]] = {}
+    for kind, seconds in first.items():
+        kinds.setdefault(f"{seconds:.2f} s", []).append(kind.upper())
+    kinds.setdefault("1.00 s", []).append("frames")
+    needed = [f"{seconds} for {' and '.join(names)}" for seconds, names in kinds.items()]
+    return f"one-second segments; the first needs {', '.join(needed)} of the recording"

@@ -34,6 +34,7 @@ def page(
     untrained: Callable[[str], bool],
     figure: Callable[[str, str], str],
     robustness: str,
+    abscissa: str,
 ) -> str:
     """Write the page.
 
@@ -56,6 +57,8 @@ def page(
         From a figure's name and its description to the Markdown that shows it.
     robustness : str
         The section of `scenes.reporting.robustness`.
+    abscissa : str
+        What the seconds of early detection are.
 
     Returns
     -------
@@ -148,8 +151,9 @@ that only the one got right, and McNemar's exact test.
 
 DCASE 2021 Task 1B scores each second without sight of its neighbours and ranks by the log loss. A patch of a
 spectrogram hears 1.858 s, so the spectrogram networks also have a strict row: the second's own samples, zero-padded.
-The joint network, which hears patches too, has none, nor has an ensemble that holds it. All other classifiers are
-strict as they are. An ensemble's row is the PROD fusion of its members' strict seconds.
+A row that says how much it hears is not strict; the joint network and audio embeddings of whole clips have no strict
+row, nor has an ensemble that holds one of them. All other classifiers are strict as they are. An ensemble's row is the
+PROD fusion of its members' strict seconds.
 
 {tables.one_second(results, ours, mark)}
 
@@ -176,7 +180,9 @@ Every framework's accuracy and log loss by class, of clips and of single seconds
 
 ## Early detection (Fig. 4)
 
-{figure("early_detect", "Accuracy after 1 to 10 seconds, with 95 % intervals of the audio-visual ensembles")}
+{figure("early_detect", "Accuracy after 1 to 10 segments, with 95 % intervals of the audio-visual ensembles")}
+
+The abscissa is the paper's: {abscissa}. An ensemble waits for its slowest member.
 
 {beyond.early_exit(details["early_exit_chosen"], details["early_exit_classes"], figure)}
 

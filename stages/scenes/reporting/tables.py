@@ -10,7 +10,7 @@ from scenes.evaluation.metrics import brier, by_class, calibration_error, log_lo
 from scenes.evaluation.uncertainty import location_interval, mcnemar
 from scenes.reporting.markdown import NOT_RUN, name, nats, percent, table
 from scenes.reporting.published import BASELINE, Published
-from scenes.reporting.results import PATCHES, SCRATCH, STRICT, NotRunError, Results
+from scenes.reporting.results import SCRATCH, STRICT, NotRunError, Results
 
 # An ensemble's fusion where one stands for it, as in the paper.
 MAIN = ["fuse/audio_best-prod", "fuse/visual_images-prod", "fuse/mel_inception-prod", "fuse/all_models-prod"]
@@ -75,8 +75,8 @@ def one_second(results: Results, ours: str, mark: Callable[[str], str]) -> str:
     for framework, seconds in results.seconds.items():
         if framework not in BASELINE:
             accuracy, loss = _second_cells(results, seconds)
-            hears = " (hears 1.858 s)" if framework.startswith(PATCHES) and STRICT not in framework else ""
-            title = f"{framework.split('/')[0]} {name(framework)}{hears}"
+            hears = results.hears(framework)
+            title = f"{framework.split('/')[0]} {name(framework)}{f' (hears {hears})' if hears else ''}"
             rows.append([title, "", "", accuracy + mark(framework.removesuffix(STRICT)), loss, ""])
     for ensemble in results.ensembles:
 

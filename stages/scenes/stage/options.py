@@ -40,6 +40,13 @@ Units = Annotated[int, typer.Option(help="units of the first dense layer", min=1
 DropoutRates = Annotated[list[float], typer.Option(help="dropout rate of each group", min=0.0, max=0.99)]
 DropoutRate = Annotated[float, typer.Option(help="dropout rate after each dense layer", min=0.0, max=0.99)]
 Momentum = Annotated[float, typer.Option(help="of batch norm's moving averages", min=0.0, max=0.9999)]
+BatchNorm = Annotated[
+    Literal["both", "after"],
+    typer.Option(help="both: before and after each convolution; after: before the first and after each"),
+]
+Unit = Annotated[
+    Literal["second", "clip"], typer.Option(help="audio embeddings: one a second, or the clip's ten times")
+]
 Modality = Annotated[Literal["audio", "video"], typer.Option(help="what the embeddings are of")]
 Size = Annotated[int, typer.Option(help="height and width of the network's input, pixels", min=32, max=2048)]
 Pretrained = Annotated[bool, typer.Option(help="start from trained weights, not from seeded random ones")]
