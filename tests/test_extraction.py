@@ -133,6 +133,31 @@ def test_finished_shards_survive_a_failure_unless_an_input_changed(monkeypatch, 
     assert Path("calls").read_text().split() == (media if changed else ["8", "9"])
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("array.npy", b""),
+        ("array.npy", b"\x93NUMPY"),
+        ("array.npy", None),  # half of it
+        ("done", b"0\nfour\n"),
+        ("done", b"\xff\n"),
+    ],
+)
+def test_damaged_shards_are_read_again_with_one_warning(file, content, monkeypatch, capfd):
+    monkeypatch.setenv("SCENES_BACKEND", "sequential")
+    monkeypatch.setattr(shards, "SHARD", 4)
+    media = [str(number) for number in range(10)]
+    with pytest.raises(InputError):
+        shards.map_clips(partial(count_and_fail, fail=True), media, (2,), "float32", Path("out.npy"), [])
+    (path,) = Path(".resume").glob(f"*/{file}")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content is None else content)
+    capfd.readouterr()
+    shards.map_clips(partial(count_and_fail, fail=False), media, (2,), "float32", Path("out.npy"), [])
+    np.testing.assert_array_equal(np.load("out.npy")[:, 1], np.arange(10))
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
+    assert line.startswith("warning: .resume/out.npy@") and line.endswith(": damaged; the extraction starts again")
+
+
 def test_workers_give_the_same_as_one_process(monkeypatch):
     monkeypatch.setenv("SCENES_WORKERS", "2")
     monkeypatch.setattr(shards, "SHARD", 2)

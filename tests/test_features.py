@@ -5,6 +5,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
+import scipy
 from conftest import run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,6 +159,26 @@ def test_all_parts_make_the_batch_three_times_as_large_and_lambda_one_is_the_ori
     np.testing.assert_array_equal(labels[6:12], LABELS[:6])
     # The two mixtures of a pair use lambda and 1 - lambda: together they are the pair again.
     np.testing.assert_allclose(samples[0] + samples[3], SAMPLES[0] + SAMPLES[3], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("part", "alpha", "law"),
+    [
+        ("beta", 0.1, scipy.stats.beta(0.1, 0.1)),
+        ("beta", 0.4, scipy.stats.beta(0.4, 0.4)),
+        ("beta", 2.0, scipy.stats.beta(2.0, 2.0)),
+        ("uniform", 0.4, scipy.stats.uniform()),
+    ],
+)
+def test_lambda_has_its_law(part, alpha, law):
+    """By Kolmogorov-Smirnov; of a pair of 1 and 0 the mixture is lambda."""
+    samples = np.repeat([1.0, 0.0], 4000)
+    mixed, labels = mixup(samples, np.stack([samples, 1 - samples], axis=1), [part], alpha, np.random.default_rng(0))
+    first, second = mixed[:4000], mixed[4000:]
+    assert scipy.stats.kstest(first, law.cdf).pvalue > 0.01
+    np.testing.assert_allclose(first + second, 1)
+    np.testing.assert_array_equal(labels[:, 0], mixed)
+    assert abs(np.corrcoef(first[:-1], first[1:])[0, 1]) < 0.05  # a draw for each pair
 
 
 @pytest.mark.parametrize("parts", [["gamma"], ["beta", "beta"], []])

@@ -138,6 +138,10 @@ def test_a_wrong_file_of_weights_is_refused():
     for name in ("page.h5.gz", "cut.h5.gz"):
         with pytest.raises(InputError, match=f"{name}: not OpenL3's weights as published"):
             load(net, Path(name))
+    spoilt = random_weights("audio", WIDTHS)
+    spoilt[-1][0].flat[-1] = np.nan
+    with pytest.raises(InputError, match="^nan.h5.gz: holds weights that are not finite; put the published file there"):
+        load(net, write_weights(Path("nan.h5.gz"), spoilt))
     with pytest.raises(InputError, match="widths must have 4 values"):
         network("audio", [4, 8])
 
