@@ -1,7 +1,7 @@
 # make        set up .venv and run the whole pipeline on the synthetic demo set
 # make paper  of it, the paper's 22 classifiers and its ensembles
 # make quick  of it, two networks and their fusion, in under three minutes
-# make test   set up .venv and run the tests
+# make test   set up .venv and run the tests but the slow ones; make test-all: all, as CI does
 # make app    the page of stages/serve.py; make test-app tests it in a Chromium
 # make benchmark, make dag, make clean: see below
 
@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # With it, Python would not look for stages/scenes beside a script.
 unexport PYTHONSAFEPATH
 
-.PHONY: all paper quick test app test-app lint benchmark dag clean
+.PHONY: all paper quick test test-all app test-app lint benchmark dag clean
 
 # Lines of stages run side by side, JOBS at a time, by default one per core and at most 4. The threads of each are those
 # of its command (threads in params.yaml). JOBS=1 on one GPU.
@@ -59,9 +59,16 @@ quick: .venv/installed
 		dvc metrics show metrics/audio_spectrogram/mel.json metrics/visual_image/InceptionV3.json \
 			metrics/fuse/mel_inception-*.json && echo "$(demo)"
 
+# JOBS files of tests at a time, each test on one thread.
+parallel = --numprocesses $(JOBS) --dist loadfile
+
 test: .venv/installed
-	@echo "Running the tests."
-	pytest
+	@echo "Running the tests but the slow ones (make test-all)."
+	pytest $(parallel) -m "not slow"
+
+test-all: .venv/installed
+	@echo "Running all tests."
+	pytest $(parallel)
 	KERAS_BACKEND=tensorflow pytest tests/test_training.py -k "not tensorflow"
 
 app: .venv/app

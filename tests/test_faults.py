@@ -458,6 +458,7 @@ def dvc(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(["dvc", *arguments], capture_output=True, text=True, env=PYTHON)
 
 
+@pytest.mark.slow
 def test_a_second_repro_at_once_is_refused(pipeline):
     Path("wait").touch()
     first = subprocess.Popen(["dvc", "repro"], env=PYTHON, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -469,6 +470,7 @@ def test_a_second_repro_at_once_is_refused(pipeline):
     assert first.wait() == 0 and Path("out").read_text() == "result\n" and Path("runs").read_text() == "run\n"
 
 
+@pytest.mark.slow
 def test_a_corrupted_cache_file_is_noticed_and_made_anew(pipeline):
     assert dvc("repro").returncode == 0
     (cached,) = Path(".dvc/cache/files").glob("*/*/*")
