@@ -1,7 +1,7 @@
 # make        set up .venv and run the whole pipeline on the synthetic demo set
 # make paper  of it, the paper's 22 classifiers and its ensembles
 # make quick  of it, two networks and their fusion, in under three minutes
-# make test   set up .venv and run the tests
+# make test   set up .venv and run the tests but the slow ones; make test-all: all, as CI does
 # make app    the page of stages/serve.py; make test-app tests it in a Chromium
 # make benchmark, make dag, make clean: see below
 
@@ -10,16 +10,17 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	&& echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# With it, Python would not look for stages/scenes beside a script.
+unexport PYTHONSAFEPATH
 
-.PHONY: all paper quick test app test-app lint benchmark dag clean
+.PHONY: all paper quick test test-all app test-app lint benchmark dag clean
 
-# Lines of stages are run side by side, JOBS lines at a time, each on its share of the cores: on a processor, much of a
-# small training is one thread's work. JOBS=1 on one GPU.
-JOBS ?= 2
-THREADS = $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + $(JOBS) - 1) / $(JOBS) )))
+# Lines of stages run side by side, JOBS at a time, by default one per core and at most 4. The threads of each are those
+# of its command (threads in params.yaml). JOBS=1 on one GPU.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 4))')
 # Memory that a training frees stays with it (GNU's malloc): to ask the system anew at each step costs a large network up
 # to a tenth of its time.
-side-by-side = OMP_NUM_THREADS=$(THREADS) MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 \
+side-by-side = MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 \
 	xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
 stages = dvc stage list --name-only | grep -E
 robustness = dvc stage list --name-only data/robustness/dvc.yaml | grep -E
@@ -58,9 +59,16 @@ quick: .venv/installed
 		dvc metrics show metrics/audio_spectrogram/mel.json metrics/visual_image/InceptionV3.json \
 			metrics/fuse/mel_inception-*.json && echo "$(demo)"
 
+# JOBS files of tests at a time, each test on one thread.
+parallel = --numprocesses $(JOBS) --dist loadfile
+
 test: .venv/installed
-	@echo "Running the tests."
-	pytest
+	@echo "Running the tests but the slow ones (make test-all)."
+	pytest $(parallel) -m "not slow"
+
+test-all: .venv/installed
+	@echo "Running all tests."
+	pytest $(parallel)
 	KERAS_BACKEND=tensorflow pytest tests/test_training.py -k "not tensorflow"
 
 app: .venv/app

@@ -30,7 +30,7 @@ def write_tables() -> None:
     table = table.assign(city="x", location=numbers.astype(str), audio="a.mp4", video="a.mp4")
     table["fold"] = np.where(numbers < TRAIN, "train", "evaluate")
     table[["clip", "scene", "city", "location", "fold", "audio", "video"]].to_csv("split.csv", index=False)
-    table[["clip", "audio", "video"]].to_csv("media.csv", index=False)
+    table[["clip", "audio", "video", "fold"]].to_csv("media.csv", index=False)
     pd.DataFrame(CLASSES.items(), columns=["class", "meta_class"]).to_csv("classes.csv", index=False)
 
 

@@ -1,8 +1,8 @@
 """Time training VGG14 at the paper's size against plain Keras, in patches a second.
 
 Plain is `model.fit` in float32 from a `PyDataset` with two workers over ready patches; ours cuts the patches, makes
-deltas and mixup, adds L2 and takes the precision that suits the machine. Ours is also timed with one batch repeated,
-which costs nothing to make. Of KERAS_BACKEND, on whatever device that backend takes. On a GPU: --batch 100 --steps 20.
+deltas and mixup, adds L2 and takes `--precision`. Ours is also timed with one batch repeated, which costs nothing to
+make. Of KERAS_BACKEND, on whatever device that backend takes. On a GPU: --batch 100 --steps 20.
 
 Needs `stages` on the path: PYTHONPATH=stages python benchmarks/training.py
 """
@@ -20,6 +20,7 @@ from scenes.learning.backend import keras
 from scenes.learning.batches import MixedBatches
 from scenes.learning.precision import policy
 from scenes.optimizer import FlatAdam
+from scenes.stage.options import PrecisionName
 from scenes.training import Trainer
 
 CLASSES, PARTS, CLIPS = 10, ["beta", "original", "uniform"], 40
@@ -42,7 +43,7 @@ class Ready(keras.utils.PyDataset):
 
 def network(precision: str) -> keras.Model:
     keras.config.set_dtype_policy(precision)
-    return vgg14(CLASSES, WIDTHS, 1024, DROPOUT, 0.4, 0.9)
+    return vgg14(CLASSES, WIDTHS, 1024, DROPOUT, 0.4, 0.9, "both")
 
 
 def operations(net: keras.Model) -> float:
@@ -66,7 +67,7 @@ def product_rate(dtype: str, size: int = 4096) -> float:
     return 2 * size**3 / min(times)
 
 
-def main(batch: int = 4, steps: int = 2, repeats: int = 5, precision: str = "auto") -> None:
+def main(batch: int = 4, steps: int = 2, repeats: int = 5, precision: PrecisionName = "float32") -> None:
     """Print patches a second of both ways, for batches of `batch` before mixup."""
     name = policy(precision)
     versions = dict.fromkeys(["keras", keras.backend.backend()])

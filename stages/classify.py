@@ -44,6 +44,7 @@ def main(
         print("Trained on synthetic clips (the demo): what follows says nothing of real scenes.")
     members, classes = load(trained, names), trained.classes
     print(f"{rule} of {', '.join(names)}")
+    block = "█" if "█".encode(sys.stdout.encoding, "ignore") else "#"  # as the terminal can show
 
     results, failed = [], 0
     for path, drawing in zip(paths, figures, strict=True):
@@ -54,7 +55,7 @@ def main(
             for timeline in follow(path, audio and str(audio), members, classes, rule, trained.params["frames"]["size"],
                                    until):  # fmt: skip
                 for second in range(told, timeline.members.shape[1]):
-                    print(timeline.line(second), flush=True)
+                    print(timeline.line(second, block), flush=True)
                 if sketch:
                     sketch.add(timeline.window, told, timeline.members.shape[1])
                 told = timeline.members.shape[1]

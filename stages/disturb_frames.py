@@ -12,6 +12,7 @@ from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import Rows, open_rows, read_split
+from scenes.stage.errors import InputError
 
 
 def main(
@@ -23,15 +24,19 @@ def main(
         typer.Option(
             help="blur:SIGMA of a Gaussian, as a part of the height; light:PART that is left; cover:PART of the picture"
         ),
-    ],
+    ] = (),
     seed: options.Seed = 0,
 ) -> None:
+    if not disturbance:
+        raise InputError(
+            "--disturbance is missing: list a condition, such as blur:0.01, in robustness.frames.disturbance"
+        )
     disturbances, clips = parse(disturbance, FRAMES), read_split(split)
     stored = open_rows(frames, clips)
     evaluated = clips.loc[clips["fold"] == "evaluate", "video"]
     rows = {path: row for row, path in evaluated.items()}
     read = partial(_disturbed, stored=stored, rows=rows, disturbances=disturbances, seed=seed)
-    map_clips(read, list(evaluated), (len(disturbances), *stored.shape[1:]), "uint8", out, inputs=[frames])
+    map_clips(read, list(evaluated), (len(disturbances), *stored.shape[1:]), "uint8", out, inputs=[split, frames])
 
 
 def _disturbed(

@@ -1,4 +1,8 @@
-"""Early detection (the paper, Fig. 4): score single classifiers and PROD ensembles after 1, 2, ..., 10 seconds."""
+"""Early detection (the paper, Fig. 4): score single classifiers and PROD ensembles after 1, 2, ..., 10 segments.
+
+The column `seconds` is the paper's abscissa, the number of one-second segments. How much of the recording a segment
+needs depends on the classifier, see `scenes.evaluation.needs`.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +13,7 @@ import typer
 
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import clip_probabilities, scores
-from scenes.evaluation.predictions import read_predictions
+from scenes.evaluation.predictions import read_predictions, rows_of
 from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, labels, read_classes, read_split
 from scenes.stage.errors import InputError
@@ -26,8 +30,8 @@ def main(
     ],
 ) -> None:
     clips, table = read_split(split), read_classes(classes)
-    evaluated = (clips.loc[clips["fold"] != "train", "fold"] == "evaluate").to_numpy()
-    actual = labels(clips[clips["fold"] == "evaluate"], table)
+    evaluated = rows_of("evaluate", clips, table)
+    actual = labels(clips[clips["fold"] != "train"][evaluated], table)
 
     seconds: dict[str, np.ndarray] = {}
     rows = []

@@ -1,4 +1,7 @@
-"""Stop listening when an ensemble is sure: thresholds chosen on the validation fold, held to on the evaluate clips."""
+"""Decide early when an ensemble is sure: thresholds chosen on the validation fold, applied to the evaluate clips.
+
+Seconds are those of the recording that have to be read; an ensemble waits for its slowest member.
+"""
 
 import sys
 from pathlib import Path
@@ -19,9 +22,12 @@ from scenes.evaluation.early_exit import (
     growing,
     mean,
     thresholds,
+    waits,
 )
+from scenes.evaluation.needs import read_needs, seconds_needed
 from scenes.evaluation.predictions import read_predictions, rows_of, with_families
 from scenes.evaluation.uncertainty import location_interval, mcnemar
+from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import labels, place, read_classes, read_split
 from scenes.stage.outputs import write_csv, write_json
@@ -38,6 +44,8 @@ def main(
     metrics: Annotated[Path, typer.Argument(help="output .json: mean seconds and accuracies at the first loss")],
     predictions: Annotated[str, typer.Argument(help="predictions of a classifier, with {classifier}")],
     ensembles: Annotated[list[str], typer.Argument(help="ENSEMBLE=family/member,member,...")],
+    needs: Annotated[str, typer.Option(help="seconds that the patches of a spectrogram need, with {kind}")],
+    unit: options.Unit = "second",
     losses: Annotated[
         list[float], typer.Option(help="accuracy that may be lost on the validation fold, points", min=0.0, max=100.0)
     ] = (0.0, 0.5, 1.0),
@@ -47,21 +55,26 @@ def main(
     actual, places = labels(outside_train, table), place(outside_train).to_numpy()
     validation, evaluate = rows_of("validation", clips, table), rows_of("evaluate", clips, table)
 
+    def of_patches(kind: str) -> np.ndarray:
+        return read_needs(Path(needs.format(kind=kind)))
+
     curves, exits, of_classes = [], [], []
     for ensemble, _, members in (entry.partition("=") for entry in ensembles):
-        files = [Path(predictions.format(classifier=name)) for name in with_families(members.split(","))]
-        fused = growing(np.stack([read_predictions(path, clips, table) for path in files]))
-        held_out, unseen = fused[:, validation], fused[:, evaluate]
-        if np.isnan(held_out).all():
+        names = with_families(members.split(","))
+        files = [Path(predictions.format(classifier=name)) for name in names]
+        said = np.stack([read_predictions(path, clips, table) for path in files])
+        steps = growing(said), waits(said, np.stack([seconds_needed(name, unit, of_patches) for name in names]))
+        held_out, unseen = ([step[:, rows] for step in steps] for rows in (validation, evaluate))
+        if np.isnan(held_out[0]).all():
             print(f"not run: {ensemble}: no validation fold, or no prediction of its clips", file=sys.stderr)
             continue
-        tried = thresholds(held_out)
-        before, here = curve(actual[validation], held_out, tried), curve(actual[evaluate], unseen, tried)
+        tried = thresholds(held_out[0])
+        before, here = curve(actual[validation], *held_out, tried), curve(actual[evaluate], *unseen, tried)
         curves.append(before.rename(columns=VALIDATION).join(here[["accuracy", "seconds"]]).assign(ensemble=ensemble))
-        full = decide(actual[evaluate], unseen, NEVER)[0]
+        full = decide(actual[evaluate], *unseen, NEVER)[0]
         for loss in losses:
             threshold, *figures = choose(before, loss / 100)
-            early, seconds = decide(actual[evaluate], unseen, threshold)
+            early, seconds = decide(actual[evaluate], *unseen, threshold)
             exits.append((ensemble, loss, threshold, *figures, *map(mean, (early, seconds, full, early - full)),
                           *location_interval(early - full, places[evaluate]), *mcnemar(early, full)))  # fmt: skip
             of_classes += [(ensemble, loss, name, mean(seconds[actual[evaluate] == number]))

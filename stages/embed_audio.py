@@ -27,18 +27,16 @@ def main(
     network: Annotated[str, typer.Option(help="Cnn14, MobileNetV1, Res1dNet31, ResNet38 or Wavegram_Logmel_Cnn14")],
     pretrained: options.Pretrained = True,
     weights: Annotated[Path, typer.Option(help="checkpoint in the published layout; none: the published one")] = NONE,
-    unit: Annotated[Literal["second", "clip"], typer.Option(help="an embedding a second, or the clip's ten times")] = (
-        "second"
-    ),
+    unit: options.Unit = "second",
     layer: Annotated[Literal["pool", "fc1"], typer.Option(help="global pooling, or the dense layer after it")] = "pool",
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
     verify_hash: Annotated[bool, typer.Option(help="hold --weights to the published MD5")] = True,
     weights_dir: options.WeightsDir = FOLDER,
     mirror: Annotated[str, typer.Option(help="source of downloads", envvar="SCENES_PANNS_URL")] = ZENODO,
 ) -> None:
     clips, dimension = read_media(media, "audio"), panns.published(network).dimension
-    inputs = [Path(path) for path in clips if path]
+    inputs = [media, *(Path(path) for path in clips if path)]
     if pretrained:
         checkpoint = weights
         if weights == NONE:
@@ -49,7 +47,7 @@ def main(
     elif weights == NONE:
         checkpoint = resume_folder(out, inputs) / "untrained.pth"  # removed once the array is whole
         if not checkpoint.exists():
-            panns.save(untrained(network, seed, inputs, unit), checkpoint)
+            panns.save(untrained(network, seed, media, unit), checkpoint)
     else:
         raise InputError(f"--weights {weights}: an untrained network takes no weights; give --pretrained or none")
     panns.embedder(network, checkpoint, layer, precision)  # a bad checkpoint fails here

@@ -11,7 +11,7 @@ from scenes.openl3_embedding import embed, embedder, read_inputs, windows
 from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run
-from scenes.stage.dataset import read_media
+from scenes.stage.dataset import read_media, train_rows
 from scenes.stage.errors import InputError
 from scenes.weights import FOLDER, fetch, verify_blob
 
@@ -29,13 +29,14 @@ def main(
     ] = WIDTHS,
     pretrained: options.Pretrained = True,
     weights: Annotated[Path, typer.Option(help="file in the published layout; none: the published one")] = NONE,
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
     verify_hash: Annotated[bool, typer.Option(help="hold --weights to the published SHA-1")] = True,
     weights_dir: options.WeightsDir = FOLDER,
     mirror: Annotated[str, typer.Option(help="source of downloads", envvar="SCENES_OPENL3_URL")] = GITHUB,
 ) -> None:
-    clips = read_media(media, "audio" if modality == "audio" else "video")
+    column = "audio" if modality == "audio" else "video"
+    clips = read_media(media, column)
     paths = tuple(path for path in clips if path)
     if not paths:
         raise InputError(f"{media}: no clip has {'sound' if modality == 'audio' else 'pictures'}: nothing to embed")
@@ -47,9 +48,10 @@ def main(
         checkpoint = fetch(url, weights_dir / published.file, None, published.megabytes, published.sha1)
     elif pretrained and verify_hash:
         verify_blob(weights, published.sha1, "give the published file, or --no-verify-hash")
-    prepare = partial(embedder, modality, paths, hop, tuple(widths), checkpoint, precision, seed)
+    looked_at = paths if pretrained else tuple(clips[row] for row in train_rows(media, column))
+    prepare = partial(embedder, modality, looked_at, hop, tuple(widths), checkpoint, precision, seed)
     prepare()  # a bad file of weights fails here
-    inputs = [Path(path) for path in paths] + ([checkpoint] if checkpoint else [])
+    inputs = [media, *map(Path, paths), *([checkpoint] if checkpoint else [])]
     read = partial(read_inputs, modality=modality, hop=hop)
     map_clips(read, clips, (windows(hop), DIMENSION), "float32", out, inputs, partial(_embed, prepare=prepare))
 

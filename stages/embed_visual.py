@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from scenes.classifiers.image_networks import warn_if_enlarged, weights_inputs
 from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run
@@ -23,15 +24,15 @@ def main(
     size: options.Size,
     pretrained: options.Pretrained = True,
     weights: options.Weights = "none",
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
 ) -> None:
     filmed = [row if video else None for row, video in enumerate(read_media(media, "video"))]
-    rows = np.array([row for row in filmed if row is not None])
-    if not len(rows):
+    if all(row is None for row in filmed):
         raise InputError(f"{media}: no clip has a video, there is nothing to embed")
-    prepare = partial(embedder, frames, sample(rows), network, size, pretrained, weights, precision, seed)
-    inputs = [media, frames, *([Path(weights)] if weights != "none" else [])]
+    warn_if_enlarged(open_array(frames), network, size)
+    prepare = partial(embedder, frames, sample(media, pretrained), network, size, pretrained, weights, precision, seed)
+    inputs = [media, frames, *weights_inputs(weights)]
     map_clips(
         partial(_frames, frames=frames), filmed, (SECONDS, prepare().output_shape[-1]), "float32", out, inputs,
         network=partial(_embed, prepare=prepare, name=network, size=size),

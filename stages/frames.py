@@ -19,7 +19,9 @@ def main(
 ) -> None:
     clips = read_media(media, "video")
     read = partial(read_frames, size=size)
-    map_clips(read, clips, (SECONDS, size, size, 3), "uint8", out, inputs=[Path(path) for path in clips if path])
+    map_clips(
+        read, clips, (SECONDS, size, size, 3), "uint8", out, inputs=[media, *(Path(path) for path in clips if path)]
+    )
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ from scenes.classifiers.baseline import build, columns, loader, open_embeddings
 from scenes.classifiers.image_networks import classifier, pictures
 from scenes.classifiers.mlp import WIDTHS as MLP_WIDTHS
 from scenes.classifiers.mlp import mlp
-from scenes.classifiers.patches import patches
+from scenes.classifiers.patches import patch_shape, patches, strict_shape
 from scenes.classifiers.strict import strict_patches
 from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
 from scenes.evaluation import baseline_scores
 from scenes.evaluation.scoring import evaluate
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
-from scenes.learning.inference import batch_size, load_weights, predict
+from scenes.learning.inference import batch_size, load_weights, predict, refuse_not_finite
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, open_rows, read_classes, read_split
@@ -40,16 +40,17 @@ def audio_spectrogram(
     dropout: options.DropoutRates = DROPOUT,
     dense_dropout: options.DropoutRate = 0.4,
     momentum: options.Momentum = 0.9,
+    batch_norm: options.BatchNorm = "both",
     strict: Annotated[bool, typer.Option(help="of spectrograms that were made with --strict")] = False,
 ) -> None:
     """VGG14 on the patches of a spectrogram."""
     clips, table = read_split(split), read_classes(classes)
     outside_train = clips["fold"] != "train"
     spectrograms = open_rows(spectrogram, clips[outside_train] if strict else clips)
-    network = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[-2])
-    load = partial(patches, spectrograms)
+    shape, load = patch_shape, partial(patches, spectrograms)
     if strict:
-        load = partial(strict_patches, spectrograms, outside_train.cumsum().to_numpy() - 1)
+        shape, load = strict_shape, partial(strict_patches, spectrograms, outside_train.cumsum().to_numpy() - 1)
+    network = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, batch_norm, shape(spectrograms))
     probabilities = _predict(network, model, load, clips, "audio")
     write_array(predictions, probabilities)
     evaluate(clips, table, probabilities, confusion, metrics)
@@ -112,6 +113,7 @@ def audio_visual(
     dropout: options.DropoutRates = DROPOUT,
     dense_dropout: options.DropoutRate = 0.4,
     momentum: options.Momentum = 0.9,
+    batch_norm: options.BatchNorm = "both",
     mlp_widths: options.Widths = MLP_WIDTHS,
     mlp_dropout: options.DropoutRate = 0.4,
 ) -> None:
@@ -121,7 +123,7 @@ def audio_visual(
     load = joint.loader(
         partial(patches, spectrograms), partial(pictures, open_rows(frames, clips), name=network, size=size)
     )
-    audio = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[2])
+    audio = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, batch_norm, patch_shape(spectrograms))
     image = classifier(network, size, False, len(table))
     net = joint.audio_visual(audio, image, len(table), mlp_widths, mlp_dropout)
     probabilities = _predict(net, model, load, clips, joint.MODALITIES)
@@ -162,6 +164,7 @@ def _predict(
         rows, unlabelled = clips.index.to_numpy()[present], np.empty((len(split), 0))
         batches = Batches(load, rows, unlabelled, batch_size(network), units)
         probabilities[present] = predict(network, batches, model.name).reshape(-1, *probabilities.shape[1:])
+        refuse_not_finite(probabilities[present], list(clips["clip"][present]), model)
     return probabilities
 
 

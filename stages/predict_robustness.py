@@ -10,12 +10,12 @@ import pandas as pd
 import typer
 
 from scenes.classifiers.image_networks import classifier, pictures
-from scenes.classifiers.patches import patches
+from scenes.classifiers.patches import patch_shape, patches
 from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
 from scenes.evaluation.robustness import seconds_used
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
-from scenes.learning.inference import batch_size, load_weights, predict
+from scenes.learning.inference import batch_size, load_weights, predict, refuse_not_finite
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import Rows, open_rows, read_classes, read_split
@@ -37,12 +37,13 @@ def audio_spectrogram(
     dropout: options.DropoutRates = DROPOUT,
     dense_dropout: options.DropoutRate = 0.4,
     momentum: options.Momentum = 0.9,
+    batch_norm: options.BatchNorm = "both",
 ) -> None:
     """VGG14 on the patches of spectrograms of noisy sound."""
     clips = _evaluated(split)
     spectrograms = open_rows(features, clips)
-    bins = spectrograms.shape[-2]
-    network = vgg14(len(read_classes(classes)), widths, dense, dropout, dense_dropout, momentum, bins)
+    shape = patch_shape(spectrograms)
+    network = vgg14(len(read_classes(classes)), widths, dense, dropout, dense_dropout, momentum, batch_norm, shape)
     write_array(predictions, _predict(network, model, spectrograms, patches, clips["audio"], seconds))
 
 
@@ -85,6 +86,7 @@ def _predict(
         unlabelled = np.empty((len(media), 0))
         batches = Batches(disturbed, present, unlabelled, batch_size(network), conditions * seconds)
         said = predict(network, batches, model.name).reshape(len(present), conditions, seconds, -1)
+        refuse_not_finite(said, list(media.iloc[present]), model)
         probabilities[:, present] = said.swapaxes(0, 1)
     return probabilities
 

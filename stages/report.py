@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,20 +13,24 @@ from scenes.evaluation.calibration import COLUMNS
 from scenes.evaluation.early_exit import CHOSEN, CURVE, OF_CLASSES
 from scenes.evaluation.fusion import LEARNED
 from scenes.evaluation.metrics import calibration_error, confusion, reliability
+from scenes.evaluation.needs import read_needs
 from scenes.evaluation.robustness import SCORES
 from scenes.reporting import figures, robustness
 from scenes.reporting.beyond import against_prod
+from scenes.reporting.markdown import segments
 from scenes.reporting.page import page
 from scenes.reporting.results import NotRunError, Results, read_results
 from scenes.reporting.tables import (
     against_baseline,
     against_best_member,
     against_single,
+    budget,
     by_classes,
     by_place,
     calibration,
     missed,
 )
+from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, read_table
 from scenes.stage.errors import InputError
@@ -73,12 +77,17 @@ def main(
     early_exit_classes: Annotated[Path, typer.Option(help="its mean seconds of each class")],
     disturbed: Annotated[Path, typer.Option(help="scores of the ensembles on disturbed clips")],
     setup: Annotated[Path, typer.Option(help="folder of the data set's setup files: which data set it is")],
+    needs: Annotated[str, typer.Option(help="seconds that the patches of a spectrogram need, with {kind}")],
+    unit: options.Unit = "second",
     pretrained: Annotated[list[str], typer.Option(help="NETWORK=true, or NETWORK=false: it started untrained")] = (),
+    joint_start: Annotated[Literal["single", "scratch"], typer.Option(help="start of the joint network")] = "single",
+    seconds: Annotated[list[str], typer.Option(help="FAMILY=SECONDS drawn from a train clip per epoch")] = (),
 ) -> None:
-    results, missing = read_results(split, classes, frameworks, fused)
+    results, missing = read_results(split, classes, frameworks, fused, unit)
     for path in missing:
         print(f"not run: {path}", file=sys.stderr)
     started = dict(_flag(entry) for entry in pretrained)
+    of_an_epoch = dict(_count(entry) for entry in seconds)
     detection = read_table(early_detect, ["framework", "seconds", "accuracy", "log_loss"], text=False)
     over_seeds = read_table(seeds, ["framework", "seed", "accuracy"], text=False)
     temperatures = _of_a_stage(calibrate, COLUMNS)
@@ -100,7 +109,13 @@ def main(
     for name, table in tables.items():
         write_csv(Path(details.format(table=name)), table)
 
-    drawings = _figures(results, detection, class_table, history, exits)
+    histories = {
+        classifier: pd.read_csv(path)
+        for classifier in results.seconds
+        if (path := Path(history.format(classifier=classifier))).exists()
+    }
+    abscissa = segments(_first_patches(results, needs))
+    drawings = _figures(results, detection, class_table, histories, exits, abscissa)
     for name, drawn in {**drawings, "robustness": robustness.accuracies(under_conditions)}.items():
         figures.save(drawn, Path(figure.format(figure=name)))
 
@@ -114,16 +129,18 @@ def main(
 
     # A queued experiment names the folder by its absolute path.
     data_set = next((name for folder, name in DATA_SETS.items() if setup.match(str(folder))), str(setup))
+    epochs = {classifier: len(table) for classifier, table in histories.items()}
     tables |= {
+        "budget": budget(results, epochs, of_an_epoch, joint_start),
         "calibrate": temperatures,
         "weights": _all_weights(results, weights),
         "early_exit_chosen": exits[1],
         "early_exit_classes": _of_a_stage(early_exit_classes, OF_CLASSES),
     }
     bad = robustness.section(under_conditions, show)
-    text = page(results, tables, detection, over_seeds, data_set, setup.match(str(DEMO)), untrained, show, bad)
+    text = page(results, tables, over_seeds, data_set, setup.match(str(DEMO)), untrained, show, bad, abscissa)
     with writing(out) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _networks(member: str) -> list[str]:
@@ -138,9 +155,23 @@ def _flag(entry: str) -> tuple[str, bool]:
     return network, value == "true"
 
 
+def _count(entry: str) -> tuple[str, int]:
+    family, _, value = entry.partition("=")
+    if not value.isdecimal():
+        raise InputError(f"--seconds {entry}: must be FAMILY=SECONDS, such as visual_image=10")
+    return family, int(value)
+
+
 def _of_a_stage(path: Path, columns: list[str]) -> pd.DataFrame:
     """The table of a stage; of one that was not run, without rows."""
     return read_table(path, columns, text=False) if path.exists() else pd.DataFrame(columns=columns)
+
+
+def _first_patches(results: Results, needs: str) -> dict[str, float]:
+    """Seconds of the recording that the first patch of each spectrogram needs, of those that were run."""
+    kinds = [name.split("/")[1] for name in results.classifiers if name.startswith("audio_spectrogram/")]
+    paths = {kind: Path(needs.format(kind=kind)) for kind in kinds}
+    return {kind: read_needs(path)[0] for kind, path in paths.items() if path.exists()}
 
 
 def _all_weights(results: Results, weights: str) -> pd.DataFrame:
@@ -156,8 +187,9 @@ def _figures(
     results: Results,
     detection: pd.DataFrame,
     class_table: pd.DataFrame,
-    history: str,
+    histories: dict[str, pd.DataFrame],
     exits: tuple[pd.DataFrame, pd.DataFrame],
+    abscissa: str,
 ) -> dict:
     names = results.classes["class"]
     ran = results.probabilities
@@ -185,22 +217,18 @@ def _figures(
         clips = ran.get(f"fuse/{framework}")
         error = "" if clips is None else f", error {100 * calibration_error(results.labels, clips):.1f} %"
         diagrams[framework + error] = None if clips is None else reliability(results.labels, clips)
-    histories = {
-        family: {
-            classifier.split("/")[1]: pd.read_csv(history.format(classifier=classifier))
-            for classifier in results.seconds
-            if classifier.startswith(f"{family}/") and Path(history.format(classifier=classifier)).exists()
-        }
+    of_families = {
+        family: {name.split("/")[1]: table for name, table in histories.items() if name.startswith(f"{family}/")}
         for family in FAMILIES
     }
     return {
         **confusions,
         "classes": figures.class_bars(bars, names),
-        "early_detect": figures.early_detection(detection, bands),
+        "early_detect": figures.early_detection(detection, bands, abscissa),
         "reliability": figures.reliability_diagrams(diagrams),
         "agreement": figures.agreement(results.right[results.classifiers], results.clips["scene"], names),
         "early_exit": figures.early_exit(*exits),
-        "training": figures.training_curves(histories),
+        "training": figures.training_curves(of_families),
     }
 
 

@@ -2,13 +2,15 @@
 
 import os
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
 
 from scenes.members import load, members_of, read_run
+from scenes.reporting.colours import of_classes
 from scenes.sketch import Sketch
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
@@ -24,11 +26,13 @@ PLAYER = """<video controls playsinline style="width: 100%; max-height: 24em"></
 def main(
     ensemble: Annotated[str, typer.Option(help="which ensemble of dvc.yaml")] = "all_models",
     member: Annotated[list[str], typer.Option(help="instead: a classifier, family/name; may be repeated")] = (),
-    rule: Annotated[str, typer.Option(help="rule of fusion: mean, prod or max")] = "prod",
+    rule: Annotated[Literal["mean", "prod", "max"], typer.Option(help="rule of fusion")] = "prod",
     port: Annotated[int, typer.Option(help="port on this machine, 127.0.0.1", min=1, max=65_535)] = 7860,
     largest: Annotated[str, typer.Option(help="largest file that may be uploaded")] = "1gb",
     checkout: Annotated[Path, typer.Option(help="folder of params.yaml, dvc.yaml and data/models")] = CHECKOUT,
 ) -> None:
+    if not find_spec("gradio"):  # said before the networks are loaded; imported only once the environment is set
+        raise InputError("gradio: not installed; make app installs it and starts the page")
     trained = read_run(checkout)
     members = load(trained, list(member) or members_of(trained, ensemble))
     with tempfile.TemporaryDirectory() as folder:  # of what is uploaded and made, gone when the page is closed
@@ -60,8 +64,8 @@ def page(trained, members: list, rule: str, folder: Path):
         sketch.draw(timeline, figure)
         write_json(content, {"synthetic": trained.synthetic, **timeline.content(), "file": Path(upload).name})
         player = {
-            "source": f"/gradio_api/file={upload}", "classes": timeline.classes,
-            "seconds": np.nan_to_num(timeline.seconds).tolist(),
+            "source": f"/gradio_api/file={upload}", "seconds": np.nan_to_num(timeline.seconds).tolist(),
+            "classes": timeline.classes, "colours": of_classes(len(timeline.classes)),
         }  # fmt: skip
         for line in timeline.window.warnings:
             gradio.Warning(line)
@@ -71,7 +75,9 @@ def page(trained, members: list, rule: str, folder: Path):
         if trained.synthetic:
             gradio.Markdown("**Trained on synthetic clips (the demo): what follows says nothing of real scenes.**")
         upload = gradio.File(label="A film or a recording", file_types=["video", "audio"], type="filepath")
-        player = gradio.HTML(html_template=PLAYER, js_on_load=(Path(__file__).parent / "scenes/player.js").read_text())
+        player = gradio.HTML(
+            html_template=PLAYER, js_on_load=(Path(__file__).parent / "scenes/player.js").read_text(encoding="utf-8")
+        )
         said = gradio.Dataframe(
             label="What each member said", headers=["member", "scene", "probability"], interactive=False
         )

@@ -1,4 +1,4 @@
-"""Transform each clip's sound into a spectrogram: MEL, GAM (gammatone) or CQT, 128 bins by 704 frames a channel."""
+"""Transform each clip's sound into a spectrogram: MEL, GAM (gammatone) or CQT, in the paper 128 bins by 704 frames."""
 
 import warnings
 from collections.abc import Callable
@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import typer
 
 from scenes import disturbance, spectrogram
+from scenes.classifiers.patches import frame_count, patch_needs
+from scenes.evaluation.needs import COLUMNS
 from scenes.media.clip import read_audio
 from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, place, read_media, read_split
 from scenes.stage.errors import InputError, MediaWarning
+from scenes.stage.outputs import write_csv
 
 Strict = Annotated[
     bool, typer.Option(help="each second alone, of the clips not in train (media is split.csv): DCASE's protocol")
@@ -23,6 +27,11 @@ Strict = Annotated[
 Noise = Annotated[
     list[str],
     typer.Option(help="pink:SNR or babble:SNR, dB: the evaluate clips (media is split.csv) with each of these in turn"),
+]
+# Only the stage of noise gives a seed: given without noise, the list in params.yaml is empty.
+NoiseSeed = Annotated[int | None, typer.Option(help="seed of the noise", min=0, max=2**32 - 1)]
+Needs = Annotated[
+    Path | None, typer.Option(help="output .csv: seconds of the recording that each of the ten patches needs")
 ]
 
 
@@ -39,14 +48,15 @@ def mel(
     log_offset: options.Offset = 1e-10,
     strict: Strict = False,
     noise: Noise = (),
-    seed: options.Seed = 0,
+    seed: NoiseSeed = None,
+    needs: Needs = None,
 ) -> None:
     """Magnitudes of the STFT through Slaney's mel filters."""
     transform = partial(
         spectrogram.mel, sample_rate=sample_rate, n_fft=n_fft, window=window, hop=hop, bins=bins, fmin=fmin, fmax=fmax,
         log_offset=log_offset,
     )  # fmt: skip
-    _extract(media, out, transform, sample_rate, strict, noise, seed)
+    _extract(media, out, transform, sample_rate, strict, noise, seed, needs)
 
 
 def gam(
@@ -61,14 +71,15 @@ def gam(
     log_offset: options.Offset = 1e-10,
     strict: Strict = False,
     noise: Noise = (),
-    seed: options.Seed = 0,
+    seed: NoiseSeed = None,
+    needs: Needs = None,
 ) -> None:
     """Magnitudes of the STFT through Ellis' gammatone weights."""
     transform = partial(
         spectrogram.gam, sample_rate=sample_rate, n_fft=n_fft, window=window, hop=hop, bins=bins, fmin=fmin,
         log_offset=log_offset,
     )  # fmt: skip
-    _extract(media, out, transform, sample_rate, strict, noise, seed)
+    _extract(media, out, transform, sample_rate, strict, noise, seed, needs)
 
 
 def cqt(
@@ -82,37 +93,52 @@ def cqt(
     log_offset: options.Offset = 1e-10,
     strict: Strict = False,
     noise: Noise = (),
-    seed: options.Seed = 0,
+    seed: NoiseSeed = None,
+    needs: Needs = None,
 ) -> None:
     """Magnitudes of the constant-Q transform."""
     transform = partial(
         spectrogram.cqt, sample_rate=sample_rate, hop=hop, bins=bins, bins_per_octave=bins_per_octave, fmin=fmin,
         log_offset=log_offset,
     )  # fmt: skip
-    _extract(media, out, transform, sample_rate, strict, noise, seed)
+    _extract(media, out, transform, sample_rate, strict, noise, seed, needs)
 
 
 def _extract(
-    media: Path, out: Path, transform: Callable, sample_rate: int, strict: bool, noise: list[str], seed: int
+    media: Path,
+    out: Path,
+    transform: partial,
+    sample_rate: int,
+    strict: bool,
+    noise: list[str],
+    seed: int | None,
+    needs: Path | None,
 ) -> None:
     if strict and noise:
         raise InputError("--strict and --noise: one at a time, they are of different clips")
+    if seed is not None and not noise:
+        raise InputError("--noise is missing: list a condition, such as pink:20, in robustness.sound.noise")
+    hop = transform.keywords["hop"]
+    transform = partial(transform, frames=frame_count(sample_rate, hop))
     shape = transform(np.zeros((2, SECONDS * sample_rate), np.float32)).shape  # a bad parameter fails here, once
     read = partial(read_audio, sample_rate=sample_rate)
     if strict:
         split = read_split(media)
         clips = list(split.loc[split["fold"] != "train", "audio"])
-        frames = sample_rate // transform.keywords["hop"] + 1
+        frames = sample_rate // hop + 1
         row, shape = partial(_seconds, read, partial(transform, frames=frames)), (SECONDS, *shape[:-1], frames)
     elif noise:
         split = read_split(media)
         evaluated = split[split["fold"] == "evaluate"]
         clips, levels = list(evaluated["audio"]), disturbance.parse(noise, disturbance.NOISE)
         places = {path: name for path, name in zip(clips, place(evaluated), strict=True) if path}
-        row, shape = partial(_noisy, read, transform, levels, places, seed), (len(levels), *shape)
+        row, shape = partial(_noisy, read, transform, levels, places, seed or 0), (len(levels), *shape)
     else:
         clips, row = read_media(media, "audio"), partial(_clip, read, transform)
-    map_clips(row, clips, shape, "float16", out, inputs=[Path(path) for path in clips if path])
+    map_clips(row, clips, shape, "float16", out, inputs=[media, *(Path(path) for path in clips if path)])
+    if needs:
+        support = spectrogram.support(transform.func.__name__, transform.keywords)
+        write_csv(needs, pd.DataFrame(enumerate(patch_needs(sample_rate, hop, support), 1), columns=COLUMNS))
 
 
 def _clip(read: Callable, transform: Callable, path: str) -> np.ndarray:

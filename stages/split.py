@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 import typer
 
 from scenes.media.clip import has_sound
@@ -22,7 +23,7 @@ TAU_CLASSES = [
 
 def main(
     out: Path,
-    media: Annotated[Path, typer.Argument(help="table of the clips' files alone, for what does not depend on folds")],
+    media: Annotated[Path, typer.Argument(help="table of the clips' files, the same whatever locations are held out")],
     out_classes: Path,
     metrics: Path,
     audio: Annotated[Path, typer.Option(help="folder of the wav files")],
@@ -60,15 +61,16 @@ def main(
         )
         neither = (clips["audio"] == "") & (clips["video"] == "")
         if neither.any():
-            print(f"warning: {neither.sum()} of {len(clips)} clips have neither sound nor pictures", file=sys.stderr)
+            _say(f"{neither.sum()} of {len(clips)} clips have neither sound nor pictures")
         clips = clips[~neither]
-    clips = hold_out(clips, validation, seed)
     if clips.empty:
         raise InputError(f"{setup}: no clip of it is in {audio} or {video}")
+    _warn(clips, list(table_of_classes["class"]))
+    write_csv(media, clips[["clip", "audio", "video", "fold"]])
+    clips = hold_out(clips, validation, seed)
 
     folds = clips.groupby("fold")
     write_csv(out, clips)
-    write_csv(media, clips[["clip", "audio", "video"]])
     write_csv(out_classes, table_of_classes)
     write_json(
         metrics,
@@ -80,6 +82,27 @@ def main(
             "locations": {fold: int(place(rows).nunique()) for fold, rows in folds},
         },
     )
+
+
+def _warn(clips: pd.DataFrame, classes: list[str]) -> None:
+    """Warn of locations in both folds of the setup files, and of classes without clips, in a fold or at all."""
+    places = place(clips)
+    shared = places[clips.groupby(places)["fold"].transform("nunique") > 1]
+    if len(shared):
+        _say(
+            f"{len(shared)} clips are of {shared.nunique()} locations with both train and evaluate clips "
+            f"(the first: {shared.iloc[0]}); scores will be too optimistic"
+        )
+    for kind, folds in (("clips", FOLDS), ("train clips", ["train"]), ("evaluate clips", ["evaluate"])):
+        found = set(clips.loc[clips["fold"].isin(folds), "scene"])
+        lacking = [name for name in classes if name not in found]
+        if lacking:
+            _say(f"no {kind} of {', '.join(lacking)}")
+        classes = [name for name in classes if name in found]
+
+
+def _say(warning: str) -> None:
+    print(f"warning: {warning}", file=sys.stderr)
 
 
 def _counts(clips, classes) -> dict[str, int]:

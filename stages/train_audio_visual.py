@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 from scenes.classifiers.audio_visual import MODALITIES, audio_visual, loader
-from scenes.classifiers.image_networks import classifier, pictures
+from scenes.classifiers.image_networks import classifier, pictures, warn_if_enlarged, weights_inputs
 from scenes.classifiers.mlp import WIDTHS as MLP_WIDTHS
-from scenes.classifiers.patches import patches
+from scenes.classifiers.patches import patch_shape, patches
 from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
 from scenes.learning.inference import load_weights
 from scenes.stage import options
@@ -40,6 +40,7 @@ def main(
     dropout: options.DropoutRates = DROPOUT,
     dense_dropout: options.DropoutRate = 0.4,
     momentum: options.Momentum = 0.9,
+    batch_norm: options.BatchNorm = "both",
     mlp_widths: options.Widths = MLP_WIDTHS,
     mlp_dropout: options.DropoutRate = 0.4,
     epochs: options.Epochs = 100,
@@ -50,15 +51,16 @@ def main(
     mixup: options.Mixup = options.MIXUP_PARTS,
     mixup_alpha: options.MixupAlpha = 0.4,
     reestimate_batch_norm: options.Reestimate = False,
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
 ) -> None:
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, reestimate_batch_norm, seed)
     clips, table = read_split(split), read_classes(classes)
     spectrograms, stills = open_rows(spectrogram, clips), open_rows(frames, clips)
+    warn_if_enlarged(stills, network, size)
     prepare(precision, seed)
-    audio = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[2])
-    inputs = [split, spectrogram, frames]
+    audio = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, batch_norm, patch_shape(spectrograms))
+    inputs = [split, classes, spectrogram, frames]
     if start == "single":
         image = classifier(network, size, False, len(table))
         load_weights(audio, audio_model)
@@ -66,7 +68,7 @@ def main(
         inputs += [audio_model, image_model]
     else:
         image = classifier(network, size, pretrained, len(table), weights)
-        inputs += [Path(weights)] if weights != "none" else []
+        inputs += weights_inputs(weights)
     joint = audio_visual(audio, image, len(table), mlp_widths, mlp_dropout)
     load = loader(partial(patches, spectrograms), partial(pictures, stills, name=network, size=size))
     train(joint, load, clips, table, MODALITIES, inputs, model, history, recipe)

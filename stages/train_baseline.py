@@ -39,16 +39,20 @@ def main(
     batch: options.Batch = 64,
     lr: options.LearningRate = 1e-4,
     l2: options.L2 = 1e-4,
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
+    split_seed: Annotated[
+        int, typer.Option(help="seed of the choice of validation locations", min=0, max=2**32 - 1)
+    ] = 0,
 ) -> None:
     clips, table = read_split(split), read_classes(classes)
-    # The baseline has a validation of its own: that of the other systems is kept out of it, as of their training.
-    own = hold_out(clips.assign(fold=clips["fold"].replace("validation", "evaluate")), validation, seed)
+    # The baseline has a validation of its own: that of the other systems is kept out of it, as of their training. Which
+    # locations it holds out is a matter of the split: trainings with several seeds hold out the same.
+    own = hold_out(clips.assign(fold=clips["fold"].replace("validation", "evaluate")), validation, split_seed)
     embeddings = open_embeddings(system, embedding, clips)
     frames, dimension = embeddings[0].shape[1:]
     prepare(precision, seed)
-    inputs = [split, *(Path(embedding.format(modality=modality)) for modality in MODALITIES[system])]
+    inputs = [split, classes, *(Path(embedding.format(modality=modality)) for modality in MODALITIES[system])]
     if system == "official":
         trained = [Path(nets.format(modality=modality)) for modality in MODALITIES[system]]
         parts = [classifier(dimension, len(table), modality) for modality in MODALITIES[system]]

@@ -25,7 +25,7 @@ def main(
     l2: options.L2 = 1e-4,
     mixup: options.Mixup = options.MIXUP_PARTS,
     mixup_alpha: options.MixupAlpha = 0.4,
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
 ) -> None:
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, False, seed)
@@ -34,8 +34,8 @@ def main(
     prepare(precision, seed)
     network = mlp(embeddings.shape[-1], len(table), widths, dropout)
     train(
-        network, lambda clip, second: embeddings[clip, second], clips, table, modality, [split, embedding], model,
-        history, recipe,
+        network, lambda clip, second: embeddings[clip, second], clips, table, modality, [split, classes, embedding],
+        model, history, recipe,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scenes.classifiers.image_networks import classifier, pictures
+from scenes.classifiers.image_networks import classifier, pictures, warn_if_enlarged, weights_inputs
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import open_rows, read_classes, read_split
@@ -31,15 +31,17 @@ def main(
     mixup: options.Mixup = options.MIXUP_PARTS,
     mixup_alpha: options.MixupAlpha = 0.4,
     reestimate_batch_norm: options.Reestimate = False,
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
 ) -> None:
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, reestimate_batch_norm, seed)
     clips, table = read_split(split), read_classes(classes)
-    load = partial(pictures, open_rows(frames, clips), name=network, size=size)
+    stills = open_rows(frames, clips)
+    warn_if_enlarged(stills, network, size)
+    load = partial(pictures, stills, name=network, size=size)
     prepare(precision, seed)
     net = classifier(network, size, pretrained, len(table), weights)
-    inputs = [split, frames, *([Path(weights)] if weights != "none" else [])]
+    inputs = [split, classes, frames, *weights_inputs(weights)]
     train(net, load, clips, table, "video", inputs, model, history, recipe)
 
 

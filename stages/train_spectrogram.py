@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from scenes.classifiers.patches import patches
+from scenes.classifiers.patches import patch_shape, patches
 from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
 from scenes.stage import options
 from scenes.stage.cli import run
@@ -22,6 +22,7 @@ def main(
     dropout: options.DropoutRates = DROPOUT,
     dense_dropout: options.DropoutRate = 0.4,
     momentum: options.Momentum = 0.9,
+    batch_norm: options.BatchNorm = "both",
     epochs: options.Epochs = 100,
     batch: options.Batch = 100,
     seconds: options.Seconds = 10,
@@ -30,15 +31,18 @@ def main(
     mixup: options.Mixup = options.MIXUP_PARTS,
     mixup_alpha: options.MixupAlpha = 0.4,
     reestimate_batch_norm: options.Reestimate = False,
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     seed: options.Seed = 0,
 ) -> None:
     recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, reestimate_batch_norm, seed)
     clips, table = read_split(split), read_classes(classes)
     spectrograms = open_rows(spectrogram, clips)
     prepare(precision, seed)
-    network = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, bins=spectrograms.shape[2])
-    train(network, partial(patches, spectrograms), clips, table, "audio", [split, spectrogram], model, history, recipe)
+    network = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, batch_norm, patch_shape(spectrograms))
+    train(
+        network, partial(patches, spectrograms), clips, table, "audio", [split, classes, spectrogram], model,
+        history, recipe,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

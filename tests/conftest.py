@@ -36,9 +36,11 @@ def _scratch(tmp_path, monkeypatch):
         sys.modules["keras"].config.set_dtype_policy("float32")
 
 
-def run(script: str, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess:
+def run(
+    script: str, *arguments: object, folder: Path | None = None, encoding: str = "utf-8"
+) -> subprocess.CompletedProcess:
     """What `python stages/<script>` does in this or that folder, without a process that loads for seconds."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
+    out, err, code = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True), io.StringIO(), 0
     words = [script, *map(str, arguments)]
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(folder or Path.cwd())
@@ -48,7 +50,7 @@ def run(script: str, *arguments: object, folder: Path | None = None) -> subproce
             runpy.run_path(str(ROOT / "stages" / script), run_name="__main__")
         except SystemExit as ended:
             code = ended.code
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+    return subprocess.CompletedProcess(words, code, out.buffer.getvalue().decode(encoding), err.getvalue())
 
 
 def write_wav(path: Path, sound: np.ndarray, rate: int = 48_000, subtype: str = "PCM_24") -> Path:

@@ -16,7 +16,7 @@ MEMBERS = {
     "audio_embedding": ["Cnn14", "MobileNetV1", "Res1dNet31", "ResNet38", "Wavegram_Logmel_Cnn14"],
     "visual_image": ["Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge"],
     "visual_embedding": ["Xception", "VGG19", "ResNet50", "InceptionV3", "MobileNetV2", "DenseNet121", "NASNetLarge"],
-    "audio_visual": ["MobileNetV2"],
+    "audio_visual": ["MobileNetV2", "MobileNetV2.scratch"],
     "dcase_baseline": ["audio", "visual", "early", "official"],
 }
 CLASSIFIERS = [f"{family}/{member}" for family, members in MEMBERS.items() for member in members]
@@ -43,6 +43,7 @@ REPORT_OPTIONS = {
     "early_exit_chosen": Path("metrics/early_exit_chosen.csv"),
     "early_exit_classes": Path("metrics/early_exit_classes.csv"),
     "disturbed": Path("metrics/robustness.csv"),
+    "needs": "needs/{kind}.csv",
 }
 
 
@@ -93,7 +94,15 @@ def write_history(path: str, epochs: int = 5) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     rising = 1 - 0.8 ** np.arange(1, epochs + 1)
     table = {"epoch": np.arange(1, epochs + 1), "accuracy": rising, "loss": 1 - rising, "val_accuracy": rising / 2}
-    pd.DataFrame({**table, "val_loss": 1 - rising / 2, "lr": 1e-4, "seconds": 1.0}).to_csv(path, index=False)
+    pd.DataFrame({**table, "val_loss": 1 - rising / 2, "lr": 1e-4}).to_csv(path, index=False)
+
+
+def write_needs(**first: float) -> None:
+    """Write of each kind of spectrogram what its patches need, the first one so many seconds."""
+    Path("needs").mkdir(exist_ok=True)
+    for kind, seconds in first.items():
+        table = pd.DataFrame({"second": range(1, 11), "needs": seconds + 0.896 * np.arange(10)})
+        table.to_csv(REPORT_OPTIONS["needs"].format(kind=kind), index=False)
 
 
 def report_arguments(out: str = "metrics") -> list[str]:

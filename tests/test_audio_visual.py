@@ -26,7 +26,8 @@ from scenes.training import Recipe, train
 
 layers = keras.layers
 CLASSES = ["airport", "bus", "park"]
-VGG14 = {"widths": [2, 2, 2, 2], "dense": 4, "dropout": [0.0] * 4, "dense_dropout": 0.0, "momentum": 0.9}
+VGG14 = {"widths": [2, 2, 2, 2], "dense": 4, "dropout": [0.0] * 4, "dense_dropout": 0.0, "momentum": 0.9,
+         "batch_norm": "both"}  # fmt: skip
 
 
 # Mixup
@@ -198,7 +199,7 @@ def predict_joint(**options) -> np.ndarray:
 
 def save_singles() -> list[keras.Model]:
     """Networks of one modality whose batch norm is not as it starts either."""
-    singles = [vgg14(3, **VGG14, bins=16), classifier("MobileNetV2", 32, False, 3)]
+    singles = [vgg14(3, **VGG14, shape=(16, 128)), classifier("MobileNetV2", 32, False, 3)]
     generator = np.random.default_rng(1)
     for network, name in zip(singles, ("vgg14", "image"), strict=True):
         for variable in network.variables:
@@ -229,13 +230,20 @@ def test_it_starts_with_the_features_of_the_two_trained_alone(data, monkeypatch)
         assert (np.abs(keras.ops.convert_to_numpy(found) - expected).max() < 1e-5 * np.abs(expected).max()) == same
 
 
+def test_frames_smaller_than_the_networks_size_are_told(data, monkeypatch, capsys):
+    monkeypatch.setattr(train_audio_visual, "train", lambda *_: None)
+    train_joint(start="scratch", size=40)
+    said = "frames.size: 32 is smaller than MobileNetV2's size 40: frames are enlarged"
+    assert capsys.readouterr().err == f"warning: {said}\n"
+
+
 @pytest.fixture
 def quick(data, monkeypatch) -> dict:
     """VGG14 and, for a Keras application, the small network."""
     for script in (train_audio_visual, predict):
         monkeypatch.setattr(script, "classifier", lambda *_: small("video"))
     np.save("frames.npy", np.load("frames.npy")[:, :, :8, :8])
-    vgg14(3, **VGG14, bins=16).save_weights("vgg14.weights.h5")
+    vgg14(3, **VGG14, shape=(16, 128)).save_weights("vgg14.weights.h5")
     small("video").save_weights("image.weights.h5")
     return {"size": 8}
 

@@ -47,8 +47,10 @@ def write_run(validation: int) -> np.ndarray:
               Path("weights/mel_inception.csv"))  # fmt: skip
     out = {name: made_up.REPORT_OPTIONS[name] for name in made_up.REPORT_OPTIONS if name.startswith(("cal", "early"))}
     calibrate.main(split, classes, out.pop("calibrate"), Path("calibrate.json"), files)
+    made_up.write_needs(mel=1.888)
     early_exit.main(split, classes, *out.values(), Path("early_exit.json"), "predictions/{classifier}.npy",
-                    [f"mel_inception={','.join(MEMBERS)}"], [0.0, 1.0])  # fmt: skip
+                    [f"mel_inception={','.join(MEMBERS)}"], made_up.REPORT_OPTIONS["needs"],
+                    losses=[0.0, 1.0])  # fmt: skip
     Path("metrics/early_detect.csv").write_text("framework,seconds,accuracy,log_loss\n")
     Path("metrics/seeds.csv").write_text("framework,seed,accuracy\n")
     here()

@@ -94,6 +94,19 @@ def test_the_stage_scores_evaluate_clips_before_and_after(capsys):
     assert json.loads(Path("t.json").read_text())["second_log_loss_after"] == pytest.approx(table["log_loss_after"][1])
 
 
+def test_no_temperature_is_fitted_to_evaluate_clips():
+    labels = made_up.write_split(400, 40, validation=20)
+    made_up.write("made/mel.npy", made_up.probabilities(made_up.predicted(labels, 300, 0), 0, (10,)))
+    calibrate("made/mel.npy")
+    before = pd.read_csv("t.csv")
+    seconds, evaluate = np.load("made/mel.npy"), np.arange(400) % 40 >= 20
+    seconds[evaluate] = seconds[evaluate][::-1]
+    np.save("made/mel.npy", seconds)
+    calibrate("made/mel.npy")
+    after = pd.read_csv("t.csv")
+    assert (after["temperature"] == before["temperature"]).all() and (after["log_loss_after"] > 1).all()
+
+
 def test_without_a_validation_fold_nothing_is_calibrated(capsys):
     labels = made_up.write_split(40, 10)
     made_up.write("made/mel.npy", made_up.probabilities(labels, 0, (10,)))

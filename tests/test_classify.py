@@ -14,12 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import noise, run, write_mp4, write_wav
+from dvc.parsing.interpolate import to_str
 from trained import CLASSES, MEMBERS, finished_run, join
 
+from scenes.classifiers.mlp import mlp
+from scenes.classifiers.patches import patches
 from scenes.evaluation.fusion import prod
+from scenes.evaluation.needs import read_needs
 from scenes.media.clip import read_audio, read_frames
 from scenes.media.stream import windows
-from scenes.members import load, members_of, read_run
+from scenes.members import Run, _hold, load, members_of, read_run
 from scenes.stage.errors import InputError, one_line
 from scenes.timeline import follow
 
@@ -32,6 +36,25 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def members(trained):
     return load(read_run(trained), MEMBERS)
+
+
+def test_an_untrained_embedding_is_that_of_its_stage(trained):
+    """Its seed and its batch norm's averages are."""
+    run_of, clip = read_run(trained), trained / "data/demo/clips/audio/park-lyon-2-2.wav"
+    inputs = {"audio": read_audio(clip, 48_000), "visual": np.load(trained / "data/frames.npy")[1]}
+    options = {
+        "audio": ["data/media.csv", "a.npy", "--network", "MobileNetV1"],
+        "visual": ["data/media.csv", "data/frames.npy", "v.npy", "--network", "MobileNetV2", "--size", "32"],
+    }
+    for family, name, dimension in (("audio", "MobileNetV1", 1024), ("visual", "MobileNetV2", 1280)):
+        model = trained / f"data/models/{family}_embedding/{name}.weights.h5"
+        model.parent.mkdir(parents=True)
+        mlp(dimension, len(CLASSES), **run_of.params["mlp"]).save_weights(model)
+        (member,) = load(run_of, [f"{family}_embedding/{name}"])
+        result = run(f"embed_{family}.py", *options[family], "--no-pretrained", folder=trained)
+        assert result.returncode == 0, result.stderr
+        expected = np.load(trained / f"{family[0]}.npy")[1]
+        np.testing.assert_allclose(member.inputs(inputs[family]), expected, rtol=1e-3, atol=1e-4)
 
 
 def classify(trained: Path, *arguments) -> subprocess.CompletedProcess:
@@ -109,7 +132,7 @@ def test_early_decision_reads_no_further(members, trained):
     film = trained / "data/demo/clips/video/bus-lyon-1-1.mp4"
     whole = last(film, members)
     early = last(film, members, until=whole.seconds[0].max() - 1e-4)
-    assert early.members.shape[1] == 1 and early.read == 2  # the first patch sees 1.96 s
+    assert early.members.shape[1] == 1 and early.read == 2  # the first patch needs 1.89 s
     np.testing.assert_allclose(early.members[:, 0], whole.members[:, 0], atol=1e-5)
     never = last(film, members, until=1.0)
     assert never.read == 10
@@ -203,6 +226,42 @@ def test_folders_and_files_of_any_name_with_a_figure_each(trained):
     warning, error = result.stderr.splitlines()
     assert warning == "warning: mixed: left out: 1 .txt (the first: mixed/b/note.txt)"
     assert error.startswith("error: mixed/c.wav: ")
+
+
+@pytest.mark.parametrize(("encoding", "block"), [("latin-1", "#"), ("ascii", "#"), ("utf-8", "█")])
+def test_any_encoding_of_the_output_will_do(trained, encoding, block):
+    film = write_mp4(Path("Łódź.mp4"), seconds=2)
+    options = ("--member", MEMBERS[1], "--checkout", trained)
+    result = run("classify.py", film, *options, encoding=encoding)
+    assert result.returncode == 0, result.stderr
+    assert ("Łódź.mp4" if encoding == "utf-8" else "\\u0141") in result.stdout
+    assert 0 < result.stdout.count(block) <= 40
+
+
+def test_a_path_of_weights_with_a_space_is_that_of_the_recorded_run():
+    """In the command of dvc.lock it stands as DVC quotes it."""
+    numbers = {"weights": "/my weights/Straße's.pth", "pretrained": True, "widths": [4, 8]}
+    command = "python stages/a.py " + to_str(numbers, {"bool": "boolean_optional", "list": "append"})
+    recorded = Run(Path(), {}, {}, {"a": command})
+    _hold(recorded, "a", numbers)
+    with pytest.raises(InputError, match="weights is /my weights/a.pth, but a ran with /my weights/Straße's.pth"):
+        _hold(recorded, "a", {"weights": "/my weights/a.pth"})
+
+
+@pytest.mark.parametrize("numbers", [{"hop": 336}, {"sample_rate": 32_000, "fmax": 16_000.0}])
+def test_another_hop_or_rate_gives_the_patches_of_the_stage(trained, tmp_path, numbers):
+    recorded = read_run(trained)
+    params = {**recorded.params, "spectrogram": {"mel": {**recorded.params["spectrogram"]["mel"], **numbers}}}
+    write_wav(tmp_path / "a.wav", noise())
+    Path("media.csv").write_text("clip,audio\na,a.wav\n")
+    options = [word for key, value in params["spectrogram"]["mel"].items() for word in (f"--{key}", value)]
+    result = run("spectrogram.py", "mel", "media.csv", "mel.npy", *options, "--needs", "mel.needs.csv")
+    assert result.returncode == 0, result.stderr
+    expected = patches(np.load("mel.npy"), np.zeros(10, int), np.arange(10))
+    (member,) = load(recorded._replace(params=params, commands={}), MEMBERS[:1])
+    assert member.network.input_shape[1:] == expected.shape[1:] != (128, 128, 6)
+    np.testing.assert_array_equal(member.inputs(read_audio("a.wav", 48_000)), expected)
+    np.testing.assert_allclose(member.needs, np.minimum(read_needs(Path("mel.needs.csv")), 10))
 
 
 def test_numbers_that_are_not_those_of_the_recorded_run_are_refused(trained):

@@ -17,6 +17,8 @@ from scenes.media.clip import read_audio
 from scenes.shards import map_clips
 from scenes.stage.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 CLIPS = ["a.wav", "b.wav", ""] * 8
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import noise, run, write_mp4, write_setup, write_wav
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from scenes.stage.dataset import hold_out, open_rows, parse_classes, place, read_setup, read_split
 from scenes.stage.errors import InputError
@@ -128,7 +130,48 @@ def test_missing_skip_keeps_a_clip_that_has_one_modality(media):
     assert table.loc["bus-oslo-1-2", "video"] == "" and table.loc["bus-oslo-2-1", "video"]
     counts = json.loads(Path("split.json").read_text())
     assert (counts["clips"], counts["with_audio"], counts["with_video"], counts["train"]["bus"]) == (4, 3, 3, 3)
-    assert list(pd.read_csv("media.csv").columns) == ["clip", "audio", "video"]
+    assert list(pd.read_csv("media.csv").columns) == ["clip", "audio", "video", "fold"]
+
+
+def test_media_do_not_depend_on_what_is_held_out(tmp_path):
+    write_setup(tmp_path / "setup", TRAIN, EVALUATE)
+    options = ["--audio", "none", "--video", "none", "--setup", "setup", "--missing", "ignore"]
+    tables = []
+    for validation in ("0", "0.4"):
+        assert split(*options, "--validation", validation).returncode == 0
+        tables.append((Path("media.csv").read_bytes(), Path("split.csv").read_bytes()))
+    assert tables[0][0] == tables[1][0] and tables[0][1] != tables[1][1]
+    assert set(pd.read_csv("media.csv")["fold"]) == {"train", "evaluate"}
+
+
+def test_folds_that_share_locations_and_classes_without_clips_are_warned_of(tmp_path):
+    train = ["bus-oslo-1-1", "bus-oslo-1-2", "bus-riga-2-1", "park-riga-3-1", "tram-bern-4-1"]
+    write_setup(tmp_path / "setup", train, ["bus-oslo-1-3", "park-riga-3-2", "metro-bern-5-1"])
+    options = ["--audio", "none", "--video", "none", "--setup", "setup", "--missing", "ignore"]
+    result = split(*options, *(word for name in ("airport", "bus", "metro", "park", "tram", "street")
+                               for word in ("--classes", f"{name}:x")))  # fmt: skip
+    assert result.returncode == 0
+    assert result.stderr.splitlines() == [
+        "warning: 5 clips are of 2 locations with both train and evaluate clips (the first: oslo-1); "
+        "scores will be too optimistic",
+        "warning: no clips of airport, street",
+        "warning: no train clips of metro",
+        "warning: no evaluate clips of tram",
+    ]
+
+
+@given(
+    clips=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5)), min_size=1),
+    fraction=st.floats(0.01, 0.9),
+    seed=st.integers(0, 99),
+)
+@example(clips=[("a", 1), ("a", 2), ("b", 2), ("b", 3), ("c", 3), ("c", 1)], fraction=0.5, seed=0)
+def test_holding_out_leaves_every_class_train_clips(clips, fraction, seed):
+    """Also where locations are of several classes, so that one class's choice takes those of another."""
+    table = pd.DataFrame(clips, columns=["scene", "location"]).astype(str).assign(city="x", fold="train")
+    held = hold_out(table, fraction, seed)
+    assert set(held.loc[held["fold"] == "train", "scene"]) == set(table["scene"])
+    assert held.groupby("location")["fold"].nunique().max() == 1
 
 
 def test_missing_ignore_does_not_look(tmp_path):

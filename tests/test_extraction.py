@@ -8,6 +8,7 @@ import pytest
 from conftest import noise, run, write_mp4, write_wav
 
 from scenes import shards
+from scenes.evaluation.needs import read_needs
 from scenes.media.clip import read_audio
 from scenes.spectrogram import gam, mel
 from scenes.stage.errors import InputError
@@ -34,6 +35,22 @@ def test_spectrograms_of_clips_with_and_without_sound(tmp_path):
     np.testing.assert_array_equal(array[2, 0], array[2, 1])
     np.testing.assert_array_equal(array[0], mel(read_audio("a.wav", 48_000), fmin=50.0).astype(np.float16))
     assert [path.name for path in Path("out").iterdir()] == ["mel.npy"] and not list(Path(".resume").iterdir())
+
+
+def test_a_finer_hop_spans_the_clip_and_says_how_much_of_it_each_patch_needs():
+    write_wav(Path("a.wav"), noise())
+    write_media(audio=["a.wav"])
+    for kind, options in {"mel": ["--hop", "336"], "gam": [], "cqt": []}.items():
+        result = run("spectrogram.py", kind, "media.csv", f"{kind}.npy", *options, "--needs", f"{kind}.needs.csv")
+        assert result.returncode == 0, result.stderr
+    array = np.load("mel.npy")
+    assert array.shape == (1, 2, 128, 1408)
+    np.testing.assert_array_equal(array[0], mel(read_audio("a.wav", 48_000), hop=336, frames=1408).astype(np.float16))
+    first = {kind: read_needs(Path(f"{kind}.needs.csv"))[0] for kind in ("mel", "gam", "cqt")}
+    assert first == pytest.approx({"mel": 1.86, "gam": 1.89, "cqt": 3.58}, abs=0.005)
+    Path("mel.needs.csv").write_text("second,needs\n1,1.89\n")
+    with pytest.raises(InputError, match="^mel.needs.csv: must have a row for each of 10 seconds"):
+        read_needs(Path("mel.needs.csv"))
 
 
 def test_strict_spectrograms_hear_one_second_each_of_the_clips_not_in_train():
@@ -77,6 +94,7 @@ def test_a_bad_file_ends_in_one_line_and_leaves_nothing(path, message):
     [
         (["mel", "media.csv", "o.npy", "--fmax", "30000"], "error: fmax is 30000.0 Hz, above half the sample rate"),
         (["cqt", "media.csv", "o.npy", "--fmin", "0"], "error: fmin is 0.0 Hz, must be positive"),
+        (["gam", "media.csv", "o.npy", "--hop", "6720"], "error: hop is 6720 samples at 48000 Hz, 8 frames a second"),
         (["mel", "other.csv", "o.npy"], "error: other.csv: a table without the column audio"),
         (["mel", "no.csv", "o.npy"], "error: no.csv: No such file or directory"),
     ],
@@ -113,6 +131,31 @@ def test_finished_shards_survive_a_failure_unless_an_input_changed(monkeypatch, 
     shards.map_clips(partial(count_and_fail, fail=False), media, (2,), "float32", Path("out.npy"), inputs)
     np.testing.assert_array_equal(np.load("out.npy")[:, 1], np.arange(10))
     assert Path("calls").read_text().split() == (media if changed else ["8", "9"])
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("array.npy", b""),
+        ("array.npy", b"\x93NUMPY"),
+        ("array.npy", None),  # half of it
+        ("done", b"0\nfour\n"),
+        ("done", b"\xff\n"),
+    ],
+)
+def test_damaged_shards_are_read_again_with_one_warning(file, content, monkeypatch, capfd):
+    monkeypatch.setenv("SCENES_BACKEND", "sequential")
+    monkeypatch.setattr(shards, "SHARD", 4)
+    media = [str(number) for number in range(10)]
+    with pytest.raises(InputError):
+        shards.map_clips(partial(count_and_fail, fail=True), media, (2,), "float32", Path("out.npy"), [])
+    (path,) = Path(".resume").glob(f"*/{file}")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content is None else content)
+    capfd.readouterr()
+    shards.map_clips(partial(count_and_fail, fail=False), media, (2,), "float32", Path("out.npy"), [])
+    np.testing.assert_array_equal(np.load("out.npy")[:, 1], np.arange(10))
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
+    assert line.startswith("warning: .resume/out.npy@") and line.endswith(": damaged; the extraction starts again")
 
 
 def test_workers_give_the_same_as_one_process(monkeypatch):

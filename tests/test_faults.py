@@ -145,7 +145,12 @@ def test_a_damaged_setup_file_is_read_or_refused_in_one_line(edits):
         ("split.py a b c d --audio a --video b --setup c", "--missing no", "'no' is not one of 'error', 'skip', 'ign"),
         ("split.py a b c d --audio a --video b --setup c", "--seed -1", "--seed -1: must be a whole number from 0 to"),
         ("synthesize.py a", "--fps 0", "--fps 0: must be a whole number from 1 to 120"),
-        ("embed_audio.py a b --network Cnn14", "--precision half", "'half' is not one of 'auto', 'float32', 'bfloat"),
+        ("embed_audio.py a b --network Cnn14", "--precision half", "--precision half: write float32 or bfloat16"),
+        (
+            "embed_audio.py a b --network Cnn14",
+            "--precision auto",
+            "--precision auto: write float32 or bfloat16; what the machine can do no longer decides it",
+        ),
     ],
 )
 def test_a_wrong_option_is_named_with_its_value_and_what_is_allowed(script, option, message):
@@ -273,10 +278,10 @@ FULL = [  # of this size, or of a page that is taken: the script in this folder 
     ("", ".", "early_detect.py split.csv classes.csv full/e.csv full/e.json mel=p.npy", "full/e.csv"),
     ("4k", ".", "report.py split.csv classes.csv e.csv seeds.csv full/README.md full/{figure}.svg full/{table}.csv"
      " p.npy --fused {ensemble}-{rule} --history {classifier} --setup s --weights w --calibrate c --early-exit e"
-     " --early-exit-chosen h --early-exit-classes k --disturbed d", "full/"),
+     " --early-exit-chosen h --early-exit-classes k --disturbed d --needs n", "full/"),
     ("", ".", "calibrate.py split.csv classes.csv full/c.csv full/c.json p.npy", "full/c.csv"),
     ("", ".", "submission.py write split.csv classes.csv f.npy full/submission.csv", "full/submission.csv"),
-    ("", ".", "seeds.py experiments.csv full/seeds.csv", "full/seeds.csv"),
+    ("", ".", "seeds.py experiments.json full/seeds.csv", "full/seeds.csv"),
     # Training has its state elsewhere: only the last step finds no room, and is repeated alone.
     ("", ".", "train_embedding.py split.csv classes.csv e.npy full/m.weights.h5 full/h.csv --modality audio --widths 4"
      " --epochs 1", "full/h.csv"),
@@ -304,7 +309,11 @@ def test_a_full_disk_is_named_and_nothing_is_left():
     Path("media.csv").write_text("clip,video\n" + 64 * "a,../a.mp4\n")
     Path("e.csv").write_text("framework,seconds,accuracy,log_loss\nmel,1,0.5,1\nmel,10,0.5,1\n")
     Path("seeds.csv").write_text("framework,seed,accuracy\n")
-    Path("experiments.csv").write_text("seed,metrics/a/b.json:accuracy\n1,0.5\n")
+    data = {
+        "params": {"params.yaml": {"data": {"seed": 1}}},
+        "metrics": {"metrics/a/b.json": {"data": {"accuracy": 1}}},
+    }
+    Path("experiments.json").write_text(json.dumps([{"data": data, "experiments": None}]))
     Path("full").mkdir()
     source = DISKS.format(stages=str(ROOT / "stages"), tests=str(ROOT / "tests"))
     command = [*NAMESPACE, sys.executable, "-c", source, json.dumps(FULL)]
@@ -404,7 +413,7 @@ def test_a_stopped_training_ends_in_one_line():
         [sys.executable, ROOT / "stages" / TRAIN[0], *TRAIN[1:-1], "100000"], stderr=subprocess.PIPE, env=PYTHON,
         text=True,
     )  # fmt: skip
-    while process.poll() is None and not list(Path().glob(".resume/*/history.csv")):
+    while process.poll() is None and not list(Path().glob(".resume/*/epoch-*")):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     error = process.communicate(timeout=60)[1]
@@ -448,6 +457,7 @@ def dvc(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(["dvc", *arguments], capture_output=True, text=True, env=PYTHON)
 
 
+@pytest.mark.slow
 def test_a_second_repro_at_once_is_refused(pipeline):
     Path("wait").touch()
     first = subprocess.Popen(["dvc", "repro"], env=PYTHON, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -459,6 +469,7 @@ def test_a_second_repro_at_once_is_refused(pipeline):
     assert first.wait() == 0 and Path("out").read_text() == "result\n" and Path("runs").read_text() == "run\n"
 
 
+@pytest.mark.slow
 def test_a_corrupted_cache_file_is_noticed_and_made_anew(pipeline):
     assert dvc("repro").returncode == 0
     (cached,) = Path(".dvc/cache/files").glob("*/*/*")

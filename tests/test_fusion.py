@@ -145,6 +145,25 @@ def test_early_detection_ends_at_the_clip_level_figure(ensemble):
     assert json.loads(Path("e.json").read_text())["mel_1s"] == correct.mean()
 
 
+def test_early_detection_leaves_out_clips_of_unknown_classes(ensemble):
+    """As every other scorer does: their label is no class's, and would count as an error."""
+    arguments = ["split.csv", "classes.csv", "e.csv", "e.json", "mel=mel.npy"]
+    split = pd.read_csv("split.csv")
+    evaluate = np.flatnonzero(split["fold"] == "evaluate")
+    split.loc[evaluate[0], "scene"] = "unknown"
+    split.to_csv("split.csv", index=False)
+    fuse("mel.npy")
+    assert run("early_detect.py", *arguments).returncode == 0
+    last = pd.read_csv("e.csv").iloc[-1]
+    scored = json.loads(Path("m-prod.json").read_text())
+    assert scored["clips"] == 3 and last["accuracy"] == scored["accuracy"]
+    assert last["log_loss"] == pytest.approx(scored["log_loss"])
+    split.loc[evaluate, "scene"] = "unknown"
+    split.to_csv("split.csv", index=False)
+    assert run("early_detect.py", *arguments).returncode == 0
+    assert pd.read_csv("e.csv")["accuracy"].isna().all()
+
+
 @pytest.mark.parametrize(
     ("argument", "message"), [("f.npy", "f.npy: no such file"), ("short.npy", "short.npy: shape (2, 10, 3), expected")]
 )

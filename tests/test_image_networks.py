@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import run
+import yaml
+from conftest import ROOT, run
 
-from scenes import embedder, visual_embedding
+from scenes import visual_embedding
 from scenes.classifiers.image_networks import MODULES, classifier, extractor, pictures
 from scenes.classifiers.mlp import WIDTHS, mlp
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
-from scenes.learning.precision import agree
+from scenes.learning.inference import forward
 from scenes.stage.errors import InputError
 
 layers, applications = keras.layers, keras.applications
@@ -59,11 +60,11 @@ def test_weights_saved_by_plain_keras_give_its_embeddings(top, file):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_folder_of_weights_is_searched_by_name():
+def test_a_folder_of_weights_is_refused():
+    """Which of its files is meant would be a guess, and DVC would depend on all of them."""
     plain().save_weights("mobilenet_v2_mine.weights.h5")
-    assert extractor("MobileNetV2", 32, True, ".").output_shape == (None, 1280)
-    with pytest.raises(InputError, match="holds no weights of Xception"):
-        extractor("Xception", 71, True, ".")
+    with pytest.raises(InputError, match="no such file of weights of MobileNetV2; set `weights` to a file"):
+        extractor("MobileNetV2", 32, True, ".")
 
 
 @pytest.mark.parametrize(
@@ -115,14 +116,6 @@ def test_every_layer_of_a_classifier_trains():
     }  # fmt: skip
 
 
-def test_agreement_is_that_of_the_worst_row():
-    exact = np.random.default_rng(0).standard_normal((5, 100))
-    assert agree(exact * 2, exact)
-    worse = exact.copy()
-    worse[3, :5] += 1
-    assert not agree(worse, exact)
-
-
 def test_mlp_is_table_2():
     network = mlp(2048, 10, WIDTHS, 0.4)
     kinds = [type(layer) for layer in network.layers[1:]]
@@ -134,11 +127,12 @@ def test_mlp_is_table_2():
 
 def test_embeddings_of_clips_with_and_without_pictures():
     np.save("frames.npy", FRAMES)
-    pd.DataFrame({"clip": list("abc"), "audio": "", "video": ["a.mp4", "", "c.mp4"]}).to_csv("media.csv", index=False)
+    media = pd.DataFrame({"clip": list("abc"), "audio": "", "video": ["a.mp4", "", "c.mp4"], "fold": "train"})
+    media.to_csv("media.csv", index=False)
     network = plain()
     network.save_weights("w.weights.h5")
     embed = ["embed_visual.py", "media.csv", "frames.npy", "out.npy", "--network", "MobileNetV2", "--size", "32"]
-    result = run(*embed, "--weights", "w.weights.h5", "--precision", "float32")
+    result = run(*embed, "--weights", "w.weights.h5")
     assert result.returncode == 0, result.stderr
     rows = np.load("out.npy")
     assert rows.shape == (3, 10, 1280) and rows.dtype == np.float32 and not rows[1].any()
@@ -146,11 +140,43 @@ def test_embeddings_of_clips_with_and_without_pictures():
     assert np.linalg.norm(rows[[0, 2]] - expected[[0, 2]]) < 1e-4 * np.linalg.norm(expected)
 
     result = run(*embed, "--no-pretrained")
-    assert result.returncode == 0, result.stderr
-    assert np.load("out.npy")[0].std(axis=0).max() > 0.05  # with the initial averages of batch norm 1e-12
+    assert result.returncode == 0 and "frames.size" not in result.stderr, result.stderr
+    rows = np.load("out.npy")
+    assert rows[0].std(axis=0).max() > 0.05  # with the initial averages of batch norm 1e-12
+    # An evaluate clip has no part in the embeddings of train clips.
+    media.assign(fold=["train", "train", "evaluate"]).to_csv("media.csv", index=False)
+    embeddings = []
+    for frames in (FRAMES, np.concatenate([FRAMES[:2], 255 - FRAMES[2:] // 2])):
+        np.save("frames.npy", frames)
+        visual_embedding.embedder.cache_clear()  # as in a process of its own
+        assert run(*embed, "--no-pretrained").returncode == 0
+        embeddings.append(np.load("out.npy"))
+    np.testing.assert_array_equal(embeddings[1][0], embeddings[0][0])
+    assert not np.allclose(embeddings[1][2], embeddings[0][2]) and not np.array_equal(embeddings[0][0], rows[0])
     pd.DataFrame({"clip": list("abc"), "audio": "x.wav", "video": ""}).to_csv("media.csv", index=False)
     result = run(*embed, "--no-pretrained")
     assert result.returncode == 1 and "no clip has a video" in result.stderr.splitlines()[-1]
+
+
+def test_frames_smaller_than_a_networks_size_are_told_before_the_work():
+    pd.DataFrame({"clip": ["a", "b", "c"], "scene": "bus", "city": "x", "location": "1", "fold": "evaluate",
+                  "audio": "", "video": "a.mp4"}).to_csv("split.csv", index=False)  # fmt: skip
+    Path("classes.csv").write_text("class,meta_class\nbus,transportation\n")
+    np.save("frames.npy", FRAMES)
+    size = FRAMES.shape[2]
+    options = ["--network", "MobileNetV2", "--size", size + 8, "--no-pretrained"]
+    for script in (["train_image.py", "split.csv", "classes.csv", "frames.npy", "m.h5", "h.csv"],
+                   ["embed_visual.py", "split.csv", "frames.npy", "out.npy"]):  # fmt: skip
+        said = run(*script, *options).stderr.splitlines()[0]
+        message = f"frames.size: {size} is smaller than MobileNetV2's size {size + 8}: frames are enlarged"
+        assert said == f"warning: {message}"
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "params.paper.yaml"])
+def test_no_network_of_the_parameters_enlarges_its_frames(name):
+    params = yaml.safe_load((ROOT / name).read_text())
+    sizes = [network["size"] for network in (*params["visual"].values(), params["audio_visual"]["image"])]
+    assert max(sizes) <= params["frames"]["size"]
 
 
 @pytest.mark.parametrize(
@@ -170,13 +196,41 @@ def test_bfloat16_is_taken_where_it_is_faster_and_as_good(monkeypatch, precision
             x = x * 1e4 + layers.Conv2D(8, 3)(inputs) - x * 1e4
         return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
 
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_network_embeds_in_the_precision_that_it_is_given(precision):
     np.save("frames.npy", FRAMES)
-    monkeypatch.setattr(visual_embedding, "extractor", small)
-    monkeypatch.setattr(embedder, "policy", lambda name: "float32" if name == "float32" else "mixed_bfloat16")
-    try:
-        network = visual_embedding.embedder(
-            Path("frames.npy"), (0, 1, 2), "MobileNetV2", 40, True, "none", precision, noisy
-        )
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert network.layers[1].compute_dtype == expected
+    arguments = Path("frames.npy"), (0, 1, 2), "MobileNetV2", 32, False, "none", precision, 0
+    network = visual_embedding.embedder(*arguments)
+    assert {layer.compute_dtype for layer in network.layers if "conv" in layer.name.lower()} == {precision}
+    assert forward(network, small_pictures()).std(axis=0).max() > 0.05  # batch norm's averages are those of the frames
+
+
+# The smallest pictures that each takes; VGG19's second-to-last layer is fc2, the others' the global average pooling.
+SMALLEST = {
+    "Xception": 71, "VGG19": 32, "ResNet50": 32, "InceptionV3": 75, "MobileNetV2": 32, "DenseNet121": 32,
+    "NASNetLarge": 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_embeddings_are_plain_keras(name):
+    """From the frames on: Keras' own resizing, `preprocess_input` and network, with the same weights."""
+    size, frames = SMALLEST[name], FRAMES[:1]
+    shape = {"weights": None, "input_shape": (size, size, 3)}
+    keras.utils.set_random_seed(1)
+    if name == "VGG19":
+        network = getattr(applications, name)(**shape)
+        network = keras.Model(network.input, network.get_layer("fc2").output)
+    else:
+        network = getattr(applications, name)(**shape, include_top=False, pooling="avg")
+    resized = keras.ops.image.resize(frames[0].astype(np.float32), (size, size), antialias=True)
+    seen = MODULES[name].preprocess_input(np.array(keras.ops.convert_to_numpy(resized)))
+    reestimate(network, [(seen,)])
+    ours = extractor(name, size, pretrained=False)
+    ours.set_weights(network.get_weights())
+    expected = keras.ops.convert_to_numpy(network(seen, training=False))
+    assert expected.std(axis=0).max() > 0.01 * np.abs(expected).max()
+    found = visual_embedding.embed(frames, ours, name, size)
+    assert found.shape == (1, 10, network.output_shape[-1])
+    assert np.abs(found[0] - expected).max() < 1e-4 * np.abs(expected).max()

@@ -95,6 +95,21 @@ def test_a_member_that_knows_nothing_of_the_validation_fold_keeps_its_weight():
     assert shares(fit_stacked(members, labels, PLACES[:200]), 2)[1] == 0
 
 
+@pytest.mark.parametrize("second", ["as certain", "always the same", "absent"])
+def test_members_of_probabilities_0_and_1_are_fused_without_a_warning(second):
+    labels = clips(100, 0)
+    certain = np.eye(CLASSES)
+    others = {"as certain": certain[labels[::-1]], "always the same": certain[np.zeros(100, int)],
+              "absent": np.full((100, CLASSES), np.nan)}  # fmt: skip
+    for members in (np.stack([certain[labels], others[second]]), np.stack([others["always the same"], others[second]])):
+        with np.errstate(divide="raise", invalid="raise", over="raise"):
+            regression = fit_stacked(members, labels, PLACES[:100])
+            heard, weights = shares(regression, 2), fit_log_linear(members, labels)
+            fused = [log_linear(members, weights), stacked(members, regression)]
+        assert np.isfinite([*heard, *weights]).all() and heard.sum() in (0, pytest.approx(1))
+        np.testing.assert_allclose(np.sum(fused, axis=-1), 1)
+
+
 @pytest.mark.parametrize("places", [40, 1])
 def test_stacking_gives_probabilities_and_beats_chance_on_other_clips(places):
     """With many locations the regularisation is chosen by cross-validation, with one a class it is the strongest."""

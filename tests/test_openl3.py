@@ -15,6 +15,7 @@ import torch
 from conftest import noise, write_mp4, write_wav
 from torch.nn import functional
 
+from scenes import openl3_embedding
 from scenes.learning.backend import keras
 from scenes.learning.inference import forward
 from scenes.openl3 import PUBLISHED, WIDTHS, load, network
@@ -137,6 +138,10 @@ def test_a_wrong_file_of_weights_is_refused():
     for name in ("page.h5.gz", "cut.h5.gz"):
         with pytest.raises(InputError, match=f"{name}: not OpenL3's weights as published"):
             load(net, Path(name))
+    spoilt = random_weights("audio", WIDTHS)
+    spoilt[-1][0].flat[-1] = np.nan
+    with pytest.raises(InputError, match="^nan.h5.gz: holds weights that are not finite; put the published file there"):
+        load(net, write_weights(Path("nan.h5.gz"), spoilt))
     with pytest.raises(InputError, match="widths must have 4 values"):
         network("audio", [4, 8])
 
@@ -222,7 +227,7 @@ WIDTHS_OF_TESTS = [2, 4, 4, 8]
 def media() -> Path:
     write_wav(Path("a.wav"), noise())
     write_mp4(Path("a.mp4"))
-    Path("media.csv").write_text("clip,audio,video\na,a.wav,a.mp4\nb,,\nc,a.mp4,a.mp4\n")
+    Path("media.csv").write_text("clip,audio,video,fold\na,a.wav,a.mp4,train\nb,,,train\nc,a.mp4,a.mp4,evaluate\n")
     return Path("media.csv")
 
 
@@ -247,6 +252,18 @@ def test_untrained_embeddings_depend_on_the_seed_and_tell_clips_apart(media):
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
     assert first[0].std(axis=0).max() > 0.01
+
+
+def test_evaluate_clips_have_no_part_in_untrained_embeddings_of_train_clips(media):
+    Path("media.csv").write_text("clip,audio,video,fold\na,a.wav,,evaluate\nb,b.wav,,train\n")
+    write_wav(Path("b.wav"), noise() ** 3)
+    embed_openl3.main("audio", media, Path("a.npy"), 10.0, WIDTHS_OF_TESTS, pretrained=False)
+    write_wav(Path("a.wav"), np.sin(np.arange(960_000).reshape(2, -1) / 20))
+    openl3_embedding.embedder.cache_clear()  # as in a process of its own
+    embed_openl3.main("audio", media, Path("b.npy"), 10.0, WIDTHS_OF_TESTS, pretrained=False)
+    before, after = np.load("a.npy"), np.load("b.npy")
+    np.testing.assert_array_equal(after[1], before[1])
+    assert not np.allclose(after[0], before[0])
 
 
 def test_in_bfloat16_the_embeddings_stay_near():

@@ -15,7 +15,7 @@ import torchlibrosa
 from conftest import noise, run, write_wav
 from torch import nn
 
-from scenes import panns
+from scenes import panns, shards
 from scenes.media.clip import read_audio
 from scenes.stage.errors import InputError
 
@@ -219,18 +219,6 @@ def test_the_older_file_format_of_the_published_checkpoints_loads(checkpoint):
         panns.load("MobileNetV1", Path("cut.pth"))
 
 
-@pytest.mark.parametrize(
-    ("native", "similar", "choice"),
-    [(False, 0.999, "float32"), (True, 0.9, "bfloat16"), (True, 1.1, "float32")],
-)
-def test_bfloat16_only_where_it_is_native_and_near(checkpoint, monkeypatch, native, similar, choice):
-    monkeypatch.setattr(panns, "has_bfloat16", lambda device: native)
-    monkeypatch.setattr(panns, "SIMILAR", similar)
-    embedder = panns.Embedder(panns.load("MobileNetV1", checkpoint), precision="auto")
-    embedder(sounds(1))
-    assert embedder.precision == choice
-
-
 def test_bfloat16_is_near_float32_and_leaves_the_front_end_alone(checkpoint):
     short, full = (
         panns.Embedder(panns.load("MobileNetV1", checkpoint), precision=precision)
@@ -279,9 +267,28 @@ def test_embeddings_of_seconds_and_clips_end_to_end(checkpoint):
     assert difference(clips[1, 0], plain(network, sound[None])[0]) < ROUNDING
 
 
+def test_workers_embed_as_one_process_does(checkpoint, monkeypatch):
+    """In as many threads each as the command gives: joblib would give them fewer, and sums other last digits."""
+    write_wav(Path("a.wav"), noise())
+    Path("media.csv").write_text("clip,audio\n1,a.wav\n2,a.wav\n")
+    monkeypatch.setattr(shards, "SHARD", 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        for workers in ("1", "2"):
+            monkeypatch.setenv("SCENES_WORKERS", workers)
+            embed_audio.main(
+                Path("media.csv"), Path(f"{workers}.npy"), "MobileNetV1", weights=checkpoint, verify_hash=False
+            )
+    finally:
+        torch.set_num_threads(threads)
+    assert Path("1.npy").read_bytes() == Path("2.npy").read_bytes()
+
+
 def test_untrained_embeddings_follow_the_seed():
     write_wav(Path("a.wav"), noise())
-    Path("media.csv").write_text("clip,audio\n1,a.wav\n")
+    Path("media.csv").write_text("clip,audio,fold\n1,a.wav,train\n")
     result = run(
         "embed_audio.py", "media.csv", "a.npy", "--network=MobileNetV1", "--no-pretrained", "--weights=none", "--seed=3"
     )
@@ -289,6 +296,23 @@ def test_untrained_embeddings_follow_the_seed():
     embed_audio.main(Path("media.csv"), Path("b.npy"), "MobileNetV1", pretrained=False, seed=3)
     assert Path("a.npy").read_bytes() == Path("b.npy").read_bytes() and np.load("a.npy").any()
     assert not list(Path(".resume").iterdir())
+
+
+def test_evaluate_clips_have_no_part_in_untrained_embeddings_of_train_clips():
+    """Where batch norm's averages came from all clips, they had."""
+    generator = np.random.default_rng(0)
+    for name in "abc":
+        write_wav(Path(f"{name}.wav"), generator.normal(0, 0.1, (2, 480_000)))
+    Path("media.csv").write_text("clip,audio,fold\n1,a.wav,evaluate\n2,b.wav,train\n3,c.wav,train\n")
+    embed_audio.main(Path("media.csv"), Path("a.npy"), "MobileNetV1", pretrained=False)
+    write_wav(Path("a.wav"), np.sin(np.arange(960_000).reshape(2, -1) / 20))
+    embed_audio.main(Path("media.csv"), Path("b.npy"), "MobileNetV1", pretrained=False)
+    before, after = np.load("a.npy"), np.load("b.npy")
+    np.testing.assert_array_equal(after[1:], before[1:])
+    assert not np.allclose(after[0], before[0])
+    Path("media.csv").write_text("clip,audio,fold\n1,a.wav,evaluate\n")
+    with pytest.raises(InputError, match="^media.csv: no train clip has audio; an untrained network needs some"):
+        embed_audio.main(Path("media.csv"), Path("c.npy"), "MobileNetV1", pretrained=False)
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,15 @@ FRAME_FORMS = "must be blur:NUMBER (0 to 0.5) or light:NUMBER (0 to 1) or cover:
         ("disturb_frames.py split.csv frames.npy o.npy --disturbance blur:2", f"blur:2: {FRAME_FORMS}"),
         ("disturb_frames.py split.csv frames.npy o.npy --disturbance light:-1", f"light:-1: {FRAME_FORMS}"),
         ("disturb_frames.py split.csv frames.npy o.npy --disturbance cover:1:2", f"cover:1:2: {FRAME_FORMS}"),
-        ("disturb_frames.py split.csv frames.npy o.npy", "Missing parameter: disturbance"),
+        # What DVC makes of an empty list in params.yaml: nothing.
+        (
+            "spectrogram.py mel split.csv o.npy --seed 0",
+            "--noise is missing: list a condition, such as pink:20, in robu",
+        ),
+        (
+            "disturb_frames.py split.csv frames.npy o.npy --seed 0",
+            "--disturbance is missing: list a condition, such as b",
+        ),
         ("disturb_frames.py split.csv short.npy o.npy --disturbance cover:0.2", "short.npy: 2 rows for 6 clips; run "),
     ],
 )
@@ -319,7 +327,7 @@ def test_from_media_to_scores(run):
     write_clips()
     widths, rates = [4, 4, 4, 4], [0.0] * 4
     numbers = [*(f"--widths={width}" for width in widths), *(f"--dropout={rate}" for rate in rates), "--dense=8"]
-    vgg, net = vgg14(3, widths, 8, rates, 0.4, 0.9), classifier("MobileNetV2", 32, False, 3)
+    vgg, net = vgg14(3, widths, 8, rates, 0.4, 0.9, "both"), classifier("MobileNetV2", 32, False, 3)
     for name, network, scale in (("mel", vgg, 2), ("net", net, 4)):
         # Initial weights give nearly every input a third a class, and are others under each backend.
         generator = np.random.default_rng(0)

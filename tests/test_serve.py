@@ -62,6 +62,7 @@ def test_a_film_is_watched_with_its_probabilities(page, trained):
     page.set_input_files("input[type=file]", trained / "data/demo/clips/video/park-lyon-2-2.mp4")
     chart = page.locator("svg.timeline")
     api.expect(chart.locator("rect")).to_have_count(30, timeout=60_000)
+    api.expect(chart.locator("rect").nth(1)).to_have_attribute("fill", "#ff7f0e")
     api.expect(page.locator("ol li")).to_have_count(3)
     assert "/gradio_api/file=" in page.locator("video").get_attribute("src")
     page.eval_on_selector("video", "film => { film.currentTime = 7.5; film.dispatchEvent(new Event('timeupdate')) }")

@@ -22,6 +22,8 @@ import yaml
 from conftest import ROOT
 from moto.server import ThreadedMotoServer
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {
     **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "SCENES_BACKEND": "sequential",
     "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "NO_PROXY": "127.0.0.1",

@@ -1,9 +1,14 @@
 """VGG14 against Table I, the loss of Eq. 1, batch norm, and the training loop."""
 
+import itertools
 import os
+import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,24 +21,26 @@ from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, MixedBatches, ShuffledBatches
 from scenes.learning.inference import BATCH, batch_size, forward
-from scenes.optimizer import FlatAdam
+from scenes.optimizer import FlatAdam, adam
 from scenes.stage.errors import InputError
-from scenes.training import HISTORY_COLUMNS, Recipe, Trainer, train
+from scenes.training import HISTORY_COLUMNS, TIMING_COLUMNS, Recipe, Trainer, train
 
 layers = keras.layers
 
 
-def test_vgg14_is_table_1():
-    network = vgg14(10, WIDTHS, 1024, DROPOUT, 0.4, 0.9)
+# Each of the 12 rows of convolutions in Table I reads BN - Conv - ReLU - BN: 24 batch norms.
+@pytest.mark.parametrize(("batch_norm", "block", "first", "norms"),
+                         [("both", ["BN", "Conv", "BN"], [], 24), ("after", ["Conv", "BN"], ["BN"], 13)])  # fmt: skip
+def test_vgg14_is_table_1(batch_norm, block, first, norms):
+    network = vgg14(10, WIDTHS, 1024, DROPOUT, 0.4, 0.9, batch_norm)
     table = [layer for layer in network.layers if not isinstance(layer, (layers.Dropout, layers.InputLayer))]
     kinds = {
         layers.BatchNormalization: "BN", layers.Conv2D: "Conv", layers.AveragePooling2D: "AP",
         layers.GlobalAveragePooling2D: "GAP", layers.Dense: "FC",
     }  # fmt: skip
-    block = ["Conv", "BN"]
     groups = [2 * block, 2 * block, 4 * block, 4 * block]
-    expected = ["BN", *groups[0], "AP", *groups[1], "AP", *groups[2], "AP", *groups[3], "GAP", "FC", "FC"]
-    assert [kinds[type(layer)] for layer in table] == expected
+    expected = [*first, *groups[0], "AP", *groups[1], "AP", *groups[2], "AP", *groups[3], "GAP", "FC", "FC"]
+    assert [kinds[type(layer)] for layer in table] == expected and expected.count("BN") == norms
 
     convolutions = [layer for layer in table if isinstance(layer, layers.Conv2D)]
     assert [layer.filters for layer in convolutions] == [64] * 2 + [128] * 2 + [256] * 4 + [512] * 4
@@ -44,13 +51,27 @@ def test_vgg14_is_table_1():
     channels = [6, 64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512]
     weights = sum(9 * before * after + after for before, after in zip(channels, channels[1:], strict=False))
     dense = 512 * 1024 + 1024 + 1024 * 10 + 10
-    assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == weights + dense + 2 * sum(channels)
+    normed = sum(channels) + (sum(channels[1:-1]) if batch_norm == "both" else 0)
+    assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == weights + dense + 2 * normed
     assert 11.1e6 < weights + dense < 11.2e6
+
+
+@pytest.mark.parametrize("batch_norm", ["both", "after"])
+def test_log_magnitudes_keep_half_a_decibel_in_bfloat16(batch_norm):
+    """A nat is 8.7 dB: bfloat16 rounds -20.05 to -20."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    network = vgg14(10, [4] * 4, 8, DROPOUT, 0.4, 0.9, batch_norm)
+    norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
+    assert [layer.compute_dtype for layer in norms] == ["float32"] + ["bfloat16"] * (len(norms) - 1)
+    first = keras.Model(network.input, norms[0].output)
+    quiet, louder = (keras.ops.convert_to_numpy(first(np.full((1, 128, 128, 6), value, np.float32)))
+                     for value in (-20.05, -20.0))  # fmt: skip
+    np.testing.assert_allclose(louder - quiet, 0.05, atol=1e-3)
 
 
 def test_vgg14_wants_four_widths():
     with pytest.raises(InputError, match="4 values"):
-        vgg14(10, [8, 8], 16, DROPOUT, 0.4, 0.9)
+        vgg14(10, [8, 8], 16, DROPOUT, 0.4, 0.9, "both")
 
 
 def small_network(rate: float = 0.0) -> keras.Model:
@@ -165,12 +186,14 @@ def test_small_samples_go_in_larger_batches_under_torch_alone():
     assert batch_size(keras.Model(large, large)) == BATCH
 
 
-def run_training(folder: str, network: keras.Model, epochs: int = 6, fold: str = "validation") -> pd.DataFrame:
+def run_training(
+    folder: str, network: keras.Model, epochs: int = 6, fold: str = "validation", load=load, **changes
+) -> pd.DataFrame:
     split = pd.DataFrame({"scene": list("abcabcab"), "fold": ["train"] * 6 + [fold] * 2, "audio": "x"})
     classes = pd.DataFrame({"class": list("abc")})
     if not Path("input").exists():  # or it would be another input, and the training start anew
         Path("input").touch()
-    recipe = Recipe(epochs, 10, 10, 0.01, 1e-4, ["beta"], 0.4, True, 0)
+    recipe = replace(Recipe(epochs, 10, 10, 0.01, 1e-4, ["beta"], 0.4, True, 0), **changes)
     model, history = Path(folder, "m.weights.h5"), Path(folder, "h.csv")
     train(network, load, split, classes, "audio", [Path("input")], model, history, recipe)
     return pd.read_csv(history)
@@ -183,6 +206,9 @@ def test_training_leaves_weights_and_history_and_repeats_itself():
     run_training("b", small_network(0.2))
     weights = Path("a/m.weights.h5").read_bytes()
     assert weights == Path("b/m.weights.h5").read_bytes()
+    assert Path("a/h.csv").read_bytes() == Path("b/h.csv").read_bytes()
+    timing = pd.read_csv("a/h.timing.csv")
+    assert list(timing.columns) == TIMING_COLUMNS and list(timing["epoch"]) == list(history["epoch"])
     assert len(weights) < 60_000 and not Path(".resume").joinpath("a-m.weights.h5").exists()
     restored = small_network()
     restored.load_weights("a/m.weights.h5")
@@ -205,12 +231,18 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(monkeypatch):
         patch.setattr(MixedBatches, "shuffle", interrupt_at(3, MixedBatches.shuffle))
         run_training("cut", small_network(0.2))
     assert not Path("cut").exists()
-    history = run_training("cut", small_network(0.2))
-    assert list(history["epoch"]) == list(range(1, 7))
-    whole, cut = small_network(), small_network()
-    whole.load_weights("whole/m.weights.h5")
-    cut.load_weights("cut/m.weights.h5")
-    for expected, found in zip(whole.get_weights(), cut.get_weights(), strict=True):
+    run_training("cut", small_network(0.2))
+    assert_same("cut", "whole")
+
+
+def assert_same(folder: str, other: str) -> None:
+    """Two trainings have left the same."""
+    tables = [pd.read_csv(f"{name}/h.csv").drop(columns="seconds") for name in (folder, other)]
+    np.testing.assert_allclose(*tables, rtol=1e-5)
+    networks = [small_network() for _ in tables]
+    for network, name in zip(networks, (folder, other), strict=True):
+        network.load_weights(f"{name}/m.weights.h5")
+    for found, expected in zip(*(network.get_weights() for network in networks), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
@@ -224,6 +256,241 @@ def interrupt_at(epoch, shuffle):
     return interrupted
 
 
+def interrupt(epoch: int, folder: str = "cut", **changes) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MixedBatches, "shuffle", interrupt_at(epoch, MixedBatches.shuffle))
+        run_training(folder, small_network(0.2), **changes)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _every_epoch():
+    """A state is saved after each epoch, however long that takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
+        yield
+
+
+def states() -> list[Path]:
+    return sorted(Path(".resume").glob("cut-*/epoch-*"))
+
+
+def test_two_states_are_kept_each_with_its_history():
+    interrupt(4, batch=60)
+    assert [state.name for state in states()] == ["epoch-000003", "epoch-000004"]
+    assert [len(pd.read_csv(state / "history.csv")) for state in states()] == [3, 4]
+    assert not list(Path(".resume").rglob("unfinished*"))
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def shorten(path: Path) -> None:
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+
+
+def lengthen(path: Path) -> None:
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1].replace("3", "4", 1) + "\n")
+
+
+def of_another_network(path: Path) -> None:
+    x = keras.Input((6,))
+    Trainer(keras.Model(x, layers.Dense(3)(layers.Dense(7)(x))), keras.optimizers.Adam(), 0.0).save_weights(path)
+
+
+def of_another_optimizer(path: Path) -> None:
+    Trainer(small_network(0.2), keras.optimizers.SGD(), 0.0).save_weights(path)
+
+
+def of_nan(path: Path) -> None:
+    network = small_network(0.2)
+    network.layers[-1].bias.assign([0.0, np.nan, 0.0])
+    (network if path.name == training.BEST else Trainer(network, adam(0.01), 0.0)).save_weights(path)
+
+
+def of_infinite_moments(path: Path) -> None:
+    trainer = Trainer(small_network(0.2), adam(0.01), 0.0)
+    moment = trainer.optimizer.variables[-1]
+    moment.assign(np.full(moment.shape, np.inf, np.float32))
+    trainer.save_weights(path)
+
+
+DAMAGE = [
+    *((file, harm) for file in (training.STATE, training.HISTORY, training.BEST) for harm in (Path.unlink, cut_off)),
+    *((file, harm) for file in (training.STATE, training.BEST) for harm in (of_another_network, of_nan)),
+    (training.STATE, of_another_optimizer), (training.STATE, of_infinite_moments),
+    (training.STATE, lambda path: path.write_bytes(b"")),
+    (training.HISTORY, lambda path: path.write_bytes(b"\xff\0")), (training.HISTORY, shorten),
+    (training.HISTORY, lengthen),
+]  # fmt: skip
+
+
+BRIEF = {"epochs": 4, "batch": 60, "keep": "best"}
+
+
+@pytest.fixture(scope="module")
+def whole_and_cut(tmp_path_factory) -> Path:
+    """A folder with a training, and with the states after epochs 2 and 3 of another one of its kind."""
+    folder = tmp_path_factory.mktemp("trainings")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_training("whole", small_network(0.2), **BRIEF)
+        interrupt(3, **BRIEF)
+    return folder
+
+
+def warned(capfd) -> list[str]:
+    return [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
+
+
+@pytest.mark.parametrize(("file", "harm"), DAMAGE)
+def test_a_damaged_state_is_passed_over_for_the_one_before(file, harm, whole_and_cut, capfd):
+    shutil.copytree(whole_and_cut, ".", dirs_exist_ok=True)
+    harm(states()[-1] / file)
+    run_training("cut", small_network(0.2), **BRIEF)
+    (line,) = warned(capfd)
+    assert re.search(r"epoch-000003: unusable \(.+\); the training resumes after epoch 2$", line)
+    assert_same("cut", "whole")
+
+
+def test_without_a_usable_state_training_starts_again_and_warns_once(whole_and_cut, capfd):
+    shutil.copytree(whole_and_cut, ".", dirs_exist_ok=True)
+    of_nan(states()[-1] / training.STATE)  # loads whole before it is refused
+    cut_off(states()[0] / training.STATE)
+    interrupt(1, **BRIEF)
+    (line,) = warned(capfd)
+    assert "epoch-000003" in line and line.endswith("; the training starts again")
+    assert [state.name for state in states()] == ["epoch-000001"]
+    run_training("cut", small_network(0.2), **BRIEF)
+    assert not warned(capfd)
+    assert_same("cut", "whole")
+
+
+def test_the_best_epoch_is_none_after_the_state_that_is_resumed(monkeypatch):
+    losses = [3.0, 2.0, 4.0, 1.0, 5.0]
+    validated = lambda log: {"val_accuracy": 0.5, "val_loss": losses[log.epoch - 1]}  # noqa: E731
+    monkeypatch.setattr(training.EpochLog, "validate", validated)
+    brief = {**BRIEF, "epochs": 5}
+    run_training("best", small_network(0.2), **brief)
+    interrupt(4, **brief)
+    shutil.rmtree(states()[-1])
+    losses[3] = 6.0  # epoch 4, once the best, is so no more
+    run_training("cut", small_network(0.2), **brief)
+    run_training("whole", small_network(0.2), **brief)
+    assert_same("cut", "whole")
+    with pytest.raises(AssertionError):
+        assert_same("cut", "best")
+
+
+WRITES = [
+    (keras.Model, "save_weights"), (pd.DataFrame, "to_csv"), (Path, "replace"), (Path, "rename"), (Path, "unlink"),
+    (Path, "mkdir"), (shutil, "rmtree"), (shutil, "copy"),
+]  # fmt: skip
+
+
+def killed_at_write(number: int) -> bool:
+    """Train up to a write, after which, as after SIGKILL, nothing is tidied up. False if there were fewer writes."""
+    left = [number]
+
+    def failing(write):
+        def written(*arguments, **keywords):
+            left[0] -= 1
+            if left[0] == 0 and write.__name__ in ("save_weights", "to_csv"):
+                write(*arguments, **keywords)
+                cut_off(Path(arguments[1]))
+            if left[0] <= 0:
+                raise KeyboardInterrupt
+            return write(*arguments, **keywords)
+
+        return written
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in WRITES:
+            patch.setattr(owner, name, failing(getattr(owner, name)))
+        try:
+            run_training("cut", small_network(0.2), **{**BRIEF, "epochs": 2})
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def test_a_kill_at_any_write_leaves_what_a_rerun_completes():
+    run_training("whole", small_network(0.2), **{**BRIEF, "epochs": 2})
+    number = 0
+    while killed_at_write(number := number + 1):
+        if Path("cut/m.weights.h5").exists():
+            assert_same("cut", "whole")
+        run_training("cut", small_network(0.2), **{**BRIEF, "epochs": 2})
+        assert_same("cut", "whole")
+        assert not list(Path(".resume").iterdir()) and not list(Path("cut").glob("unfinished*"))
+        shutil.rmtree("cut")
+    assert number > 10
+
+
+def poisoned(epoch: int):
+    """Have the batches of an epoch hold NaN."""
+    get = MixedBatches.__getitem__
+
+    def batch(batches, index):
+        samples, targets = get(batches, index)
+        return samples * (np.nan if batches.epoch == epoch - 1 and index == 1 else 1), targets
+
+    return batch
+
+
+def test_a_loss_that_is_not_finite_ends_training_and_leaves_the_last_good_state(monkeypatch, capfd):
+    message = (
+        "^cut/m.weights.h5: the training diverged: its loss is nan at epoch 4, step 2, with learning rate 0.01; lower"
+    )
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(InputError, match=message):
+            patch.setattr(MixedBatches, "__getitem__", poisoned(epoch=4))
+            run_training("cut", small_network(0.2), batch=30)
+        assert not Path("cut").exists() and [state.name for state in states()] == ["epoch-000002", "epoch-000003"]
+    run_training("cut", small_network(0.2), batch=30)
+    assert not warned(capfd)
+    run_training("whole", small_network(0.2), batch=30)
+    assert_same("cut", "whole")
+
+
+def test_a_training_that_diverges_ends():
+    with pytest.raises(InputError, match=r"its loss is (inf|nan) at epoch 1, step 2, with learning rate 1e\+30"):
+        run_training("cut", small_network(), lr=1e30)
+    assert not Path("cut").exists() and not states()
+
+
+def test_a_loss_that_is_not_finite_before_any_step_is_of_the_inputs(monkeypatch):
+    with pytest.raises(InputError, match="m.weights.h5: the loss of the initial weights is nan: an input or a weight"):
+        run_training("cut", small_network(), load=lambda clips, seconds: np.nan * load(clips, seconds))
+
+
+def test_a_validation_loss_that_is_not_finite_ends_training():
+    def nan_in_validation(clips, seconds):
+        return np.where(clips[:, None] < 6, load(clips, seconds), np.nan)
+
+    with pytest.raises(InputError, match="its validation loss is nan after epoch 1, with learning rate 0.01; lower"):
+        run_training("cut", small_network(), load=nan_in_validation)
+    assert not Path("cut").exists() and not states()
+
+
+def spoil(network: keras.Model) -> None:
+    network.layers[-1].bias.assign([0.0, 0.0, np.inf])
+
+
+def test_weights_that_are_not_finite_are_not_saved_as_a_state(monkeypatch):
+    monkeypatch.setattr(training.EpochLog, "validate", lambda log: spoil(log.network) or {})
+    with pytest.raises(InputError, match="its weights or moments are not finite after epoch 1, with learning rate"):
+        run_training("cut", small_network())
+    assert not Path("cut").exists() and not states()
+
+
+def test_weights_that_are_not_finite_are_not_saved_as_the_model(monkeypatch):
+    monkeypatch.setattr(training, "reestimate", lambda network, batches: spoil(network))
+    with pytest.raises(InputError, match="its weights are not finite after the last epoch, with learning rate"):
+        run_training("cut", small_network(), epochs=2)
+    assert not Path("cut").exists() and states()
+
+
 STEP = """
 import numpy as np, sys
 from scenes.learning.backend import keras
@@ -231,7 +498,7 @@ keras.config.set_floatx("float64")  # the first layers' gradients cancel down to
 from scenes.training import Trainer
 from scenes.classifiers.vgg14 import vgg14
 generator = np.random.default_rng(0)
-network = vgg14(10, [8, 16, 32, 64], 64, [0.0] * 4, 0.0, 0.9)
+network = vgg14(10, [8, 16, 32, 64], 64, [0.0] * 4, 0.0, 0.9, "both")
 for variable in network.trainable_variables:
     scale = np.sqrt(2 / np.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 0.1
     variable.assign(generator.standard_normal(variable.shape) * scale + (len(variable.shape) == 1))
@@ -252,21 +519,26 @@ def test_one_step_is_the_same_under_tensorflow_and_torch():
         steps[backend] = np.load(f"{backend}.npz")
     for name, expected in steps["tensorflow"].items():
         difference = np.linalg.norm(steps["torch"][name] - expected)
-        assert difference <= 1e-4 * np.linalg.norm(expected), name
+        # The shift of a batch norm before another has a gradient of 0 but for L2's, 3e-4, and rounding.
+        assert difference <= 1e-4 * max(np.linalg.norm(expected), 0.01), name
 
 
-GPUS = """
+# As if the two halves of a processor were GPUs. TensorFlow is set up by the backend, before it is asked for devices.
+TWO_GPUS = """
 import sys
 from functools import partial
+from scenes.learning.backend import keras
 import tensorflow as tf
-import typer
 [processor] = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 halves = tf.config.list_logical_devices("CPU")
 two = sys.argv.pop(1) == "two"
 if two:
-    tf.config.list_logical_devices = lambda kind: halves  # as if they were GPUs
+    tf.config.list_logical_devices = lambda kind: halves
     tf.distribute.MirroredStrategy = partial(tf.distribute.MirroredStrategy, [half.name for half in halves])
+"""
+LOSSES = """
+import typer
 import train_embedding
 from scenes.learning.gpus import replicas
 from scenes.training import Trainer
@@ -289,7 +561,36 @@ def test_two_gpus_train_as_one_under_tensorflow():
         command = [number, "split.csv", "classes.csv", "embedding.npy", f"{number}.weights.h5", f"{number}.csv",
                    "--modality", "audio", "--epochs", "3", "--batch", "30", "--lr", "0.01", "--l2", "0.1", "--dropout",
                    "0", "--widths", "16", "--widths", "16"]  # fmt: skip
-        subprocess.run([sys.executable, "-c", GPUS, *command], check=True, env=environment)
-    one, two = (pd.read_csv(f"{number}.csv").drop(columns="seconds") for number in ("one", "two"))
+        subprocess.run([sys.executable, "-c", TWO_GPUS + LOSSES, *command], check=True, env=environment)
+    one, two = (pd.read_csv(f"{number}.csv") for number in ("one", "two"))
     np.testing.assert_allclose(two, one, rtol=1e-4)
     assert one["loss"].iloc[-1] < 0.9 * one["loss"].iloc[0]
+
+
+COPIES = """
+from pathlib import Path
+import numpy as np
+import pandas as pd
+from scenes.training import Recipe, prepare, train
+prepare("float32", 0)
+inputs = keras.Input((6,))
+norm, dropout = keras.layers.BatchNormalization(momentum=0.5), keras.layers.Dropout(0.5)
+network = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(dropout(norm(inputs))))
+samples = np.random.default_rng(0).standard_normal((8, 10, 6)).astype("float32")
+split = pd.DataFrame({"scene": list("abcabcab"), "fold": "train", "audio": "x"})
+Path("input").touch()
+train(network, lambda clips, seconds: samples[clips, seconds], split, pd.DataFrame({"class": list("abc")}), "audio",
+      [Path("input")], Path("m.weights.h5"), Path("h.csv"), Recipe(1, 80, 10, 0.0, 0.0, ["original"], 0.4, False, 0))
+masks = tf.function(lambda: tf.distribute.get_strategy().run(lambda: dropout(tf.ones((4, 50)), training=True)))()
+np.savez("copies.npz", *masks.values, means=[copy.numpy() for copy in norm.moving_mean.value.values],
+         expected=samples.mean(axis=(0, 1)) / 2)
+"""
+
+
+def test_two_gpus_share_batch_norm_and_draw_dropout_apart():
+    """One step on all samples at once, half of them on each."""
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT / "stages")}
+    subprocess.run([sys.executable, "-c", TWO_GPUS + COPIES, "two"], check=True, env=environment)
+    copies = np.load("copies.npz")
+    np.testing.assert_allclose(copies["means"], [copies["expected"]] * 2, rtol=1e-4, atol=1e-6)
+    assert (copies["arr_0"] != copies["arr_1"]).any()

@@ -9,7 +9,7 @@ import soxr
 
 from scenes import panns
 from scenes.media.clip import read_audio
-from scenes.stage.dataset import SECONDS
+from scenes.stage.dataset import SECONDS, read_media, train_rows
 from scenes.stage.errors import MediaWarning
 from scenes.weights import FOLDER, fetch
 
@@ -30,10 +30,29 @@ def published(network: str, folder: Path = FOLDER, mirror: str = ZENODO) -> Path
     return fetch(url, folder / checkpoint.file, checkpoint.md5, checkpoint.megabytes)
 
 
-def untrained(network: str, seed: int, paths: list[Path], unit: str) -> panns.Network:
-    """Seeded weights, and batch norm's statistics from clips evenly chosen, two at a time."""
+def untrained(network: str, seed: int, media: Path, unit: str, folder: Path = Path()) -> panns.Network:
+    """Seeded weights, and batch norm's statistics from train clips alone, evenly chosen, two at a time.
+
+    Parameters
+    ----------
+    network, seed
+        See `scenes.panns.untrained`.
+    media : Path
+        `data/media.csv`.
+    unit : str
+        As for `embed`.
+    folder : Path
+        What the paths in `media` are relative to.
+
+    Raises
+    ------
+    InputError
+        If no train clip has sound.
+    """
     net = panns.untrained(network, seed)
-    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(ESTIMATION_CLIPS, len(paths))).astype(int)]
+    paths, rows = read_media(media, "audio"), train_rows(media, "audio")
+    some = rows[np.linspace(0, len(rows) - 1, min(ESTIMATION_CLIPS, len(rows))).astype(int)]
+    chosen = [folder / paths[row] for row in some]
     batches = (
         np.stack([mono(read_audio(path, DATASET_RATE)) for path in chosen[i : i + 2]]) for i in range(0, len(chosen), 2)
     )

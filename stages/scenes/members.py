@@ -7,17 +7,22 @@ with the numbers of params.yaml, which must be those of the recorded run (dvc.lo
 import math
 import os
 import re
+import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import soxr
 import yaml
 from threadpoolctl import threadpool_limits
 
+from scenes.classifiers.patches import frame_count, patch_needs, patch_width, patches
+from scenes.evaluation.needs import seconds_needed
 from scenes.media.clip import ten_seconds
 from scenes.media.stream import Window
-from scenes.stage.dataset import SECONDS, read_classes, read_media
+from scenes.stage.dataset import SECONDS, read_classes
 from scenes.stage.errors import InputError
 
 DATASET_RATE = 48_000
@@ -55,9 +60,9 @@ class Member(NamedTuple):
 def read_run(folder: Path) -> Run:
     """Read the params.yaml, dvc.yaml and dvc.lock of a checkout."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    params, pipeline = (yaml.load((folder / name).read_text(), loader) for name in ("params.yaml", "dvc.yaml"))
+    params, pipeline = (yaml.load((folder / name).read_bytes(), loader) for name in ("params.yaml", "dvc.yaml"))
     lock = folder / "dvc.lock"
-    recorded = yaml.load(lock.read_text(), loader)["stages"] if lock.exists() else {}
+    recorded = yaml.load(lock.read_bytes(), loader)["stages"] if lock.exists() else {}
     return Run(folder, params, pipeline["stages"], {name: stage["cmd"] for name, stage in recorded.items()})
 
 
@@ -82,7 +87,8 @@ def load(run: Run, names: list[str]) -> list[Member]:
         If there is no such member, it is not trained, or params.yaml is not what it was trained with.
     """
     os.environ.setdefault("KERAS_BACKEND", run.params.get("backend", "tensorflow"))
-    from scenes.learning.backend import keras  # only now: it asks for the backend
+    os.environ.setdefault("OMP_NUM_THREADS", str(run.params["threads"]))
+    from scenes.learning.backend import keras  # only now: it asks for both
     from scenes.learning.inference import load_weights
 
     members = []
@@ -94,21 +100,34 @@ def load(run: Run, names: list[str]) -> list[Member]:
         weights = run.folder / f"data/models/{name}.weights.h5"
         if not weights.exists():
             raise InputError(f"{weights}: not trained yet; run dvc repro, or dvc pull where it is shared")
-        media, inputs, network, needs = build(run, key, run.params[section][key])
+        media, inputs, network = build(run, key, run.params[section][key])
         keras.config.set_dtype_policy("float32")
         net = network(len(run.classes))
         load_weights(net, weights)
-        members.append(Member(name, media, inputs, net, np.minimum(needs, SECONDS)))
+        needs = seconds_needed(name, run.params["audio_embedding"]["unit"], partial(_patch_needs, run))
+        members.append(Member(name, media, inputs, net, needs))
     return members
+
+
+def _patch_needs(run: Run, kind: str) -> np.ndarray:
+    from scenes import spectrogram
+
+    numbers = run.params["spectrogram"][kind]
+    return patch_needs(numbers["sample_rate"], numbers["hop"], spectrogram.support(kind, numbers))
 
 
 def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS) -> np.ndarray:
     """What each member says of the seconds of a window that can be known by now, `[members, seconds, classes]`.
 
     NaN stands where a member has nothing to go by.
+
+    Raises
+    ------
+    InputError
+        If a probability is not finite.
     """
     from scenes.learning.backend import keras
-    from scenes.learning.inference import forward
+    from scenes.learning.inference import forward, refuse_not_finite
 
     tens, ends = {}, {}
     if window.sound is not None:
@@ -129,6 +148,7 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
         inputs = member.inputs(*(tens[medium] for medium in member.media))
         inputs = keras.tree.map_structure(lambda array, known=known: array[:known], inputs)
         rows = np.array(forward(member.network, inputs, batch))
+        refuse_not_finite(rows, [f"second {window.start + second}" for second in range(len(rows))], member.name)
         if "pictures" in member.media:
             rows[: window.unseen] = np.nan
         said.append(rows)
@@ -144,7 +164,7 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
 
 def _hold(run: Run, stage: str, numbers: dict[str, Any]) -> None:
     """Hold params.yaml to the command of the recorded run: other numbers would give other features unnoticed."""
-    words = run.commands.get(stage, "").split()
+    words = shlex.split(run.commands.get(stage, ""))
     for key, value in numbers.items() if words else ():
         if isinstance(value, bool):
             found, wanted = (
@@ -163,21 +183,22 @@ def _hold(run: Run, stage: str, numbers: dict[str, Any]) -> None:
 
 def _audio_spectrogram(run: Run, kind: str, numbers: dict[str, Any]):
     from scenes import spectrogram
-    from scenes.classifiers.patches import DELTA_WIDTH, STARTS, WIDTH, patches
     from scenes.classifiers.vgg14 import vgg14
 
     _hold(run, f"spectrogram@{kind}", numbers)
     _hold(run, f"train-audio-spectrogram@{kind}", run.params["vgg14"])
-    rate, hop = numbers["sample_rate"], numbers["hop"]
-    half = spectrogram.longest_wavelet(**numbers) / 2 if kind == "cqt" else numbers["window"] / 2
-    needs = ((STARTS + WIDTH + DELTA_WIDTH // 2) * hop + half) / rate
+    rate = numbers["sample_rate"]
+    frames = frame_count(rate, numbers["hop"])
 
     def inputs(sound: np.ndarray) -> np.ndarray:
+        if rate != DATASET_RATE:
+            sound = ten_seconds(soxr.resample(sound.T, DATASET_RATE, rate).T, rate)
         with threadpool_limits(limits=1):  # as the stage has it: a sum's last digits depend on how it is shared out
-            picture = getattr(spectrogram, kind)(sound, **numbers).astype(np.float16)
+            picture = getattr(spectrogram, kind)(sound, **numbers, frames=frames).astype(np.float16)
         return patches(picture[None], np.zeros(SECONDS, int), np.arange(SECONDS))
 
-    return ["sound"], inputs, lambda classes: vgg14(classes, **run.params["vgg14"], bins=numbers["bins"]), needs
+    shape = numbers["bins"], patch_width(rate, numbers["hop"])
+    return ["sound"], inputs, lambda classes: vgg14(classes, **run.params["vgg14"], shape=shape)
 
 
 def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
@@ -186,23 +207,20 @@ def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
     from scenes.classifiers.mlp import mlp
     from scenes.weights import FOLDER
 
-    common, seed = run.params["audio_embedding"], run.params["seed"]
-    _hold(run, f"embed-audio@{name}", {**numbers, **common, "seed": seed})
+    common = run.params["audio_embedding"]
+    _hold(run, f"embed-audio@{name}", {**numbers, **common})
     _hold(run, f"train-audio-embedding@{name}", run.params["mlp"])
     if not numbers["pretrained"]:
-        clips = [run.folder / path for path in read_media(run.folder / "data/media.csv", "audio") if path]
-        network = untrained(name, seed, clips, common["unit"])
+        network = untrained(name, common["seed"], run.folder / "data/media.csv", common["unit"], run.folder)
     elif numbers["weights"] == "none":
         network = panns.load(name, published(name, Path(os.environ.get("SCENES_WEIGHTS", FOLDER))))
     else:
         network = panns.load(name, run.folder / numbers["weights"])
     embedder = panns.Embedder(network, common["layer"], common["precision"])
-    needs = np.arange(1, SECONDS + 1) if common["unit"] == "second" else np.full(SECONDS, SECONDS)
     return (
         ["sound"],
         lambda sound: embed(mono(sound)[None], embedder, common["unit"])[0],
         lambda classes: mlp(panns.published(name).dimension, classes, **run.params["mlp"]),
-        needs,
     )
 
 
@@ -213,7 +231,7 @@ def _visual_image(run: Run, name: str, numbers: dict[str, Any]):
     _hold(run, f"train-visual-image@{name}", numbers)
     size = numbers["size"]
     network = lambda classes: classifier(name, size, False, classes)  # noqa: E731
-    return ["pictures"], _seen(name, size), network, np.arange(1, SECONDS + 1)
+    return ["pictures"], _seen(name, size), network
 
 
 def _visual_embedding(run: Run, name: str, numbers: dict[str, Any]):
@@ -222,40 +240,35 @@ def _visual_embedding(run: Run, name: str, numbers: dict[str, Any]):
     from scenes.visual_embedding import embedder, sample
 
     _hold(run, "frames", run.params["frames"])
-    common, seed = run.params["visual_embedding"], run.params["seed"]
-    _hold(run, f"embed-visual@{name}", {**numbers, **common, "seed": seed})
+    common = run.params["visual_embedding"]
+    _hold(run, f"embed-visual@{name}", {**numbers, **common})
     _hold(run, f"train-visual-embedding@{name}", run.params["mlp"])
-    filmed = np.flatnonzero(read_media(run.folder / "data/media.csv", "video"))
-    network = embedder(
-        run.folder / "data/frames.npy", sample(filmed), name, **numbers, precision=common["precision"], seed=seed
-    )
+    looked_at = sample(run.folder / "data/media.csv", numbers["pretrained"])
+    network = embedder(run.folder / "data/frames.npy", looked_at, name, **numbers, **common)
     prepare = _seen(name, numbers["size"])
     return (
         ["pictures"],
         lambda pictures: forward(network, prepare(pictures), SECONDS),
         lambda classes: mlp(network.output_shape[-1], classes, **run.params["mlp"]),
-        np.arange(1, SECONDS + 1),
     )
 
 
 def _audio_visual(run: Run, name: str, numbers: dict[str, Any]):
     from scenes.classifiers.audio_visual import audio_visual
     from scenes.classifiers.image_networks import classifier
-    from scenes.classifiers.vgg14 import vgg14
 
     common, vgg, mel = run.params["audio_visual"], run.params["vgg14"], run.params["spectrogram"]["mel"]
     size, head = common["image"]["size"], common["mlp"]
     _hold(run, "frames", run.params["frames"])
     _hold(run, f"train-audio-visual@{name}", {**vgg, **head, "size": size})
-    _, heard, _, needs = _audio_spectrogram(run, "mel", mel)
+    _, heard, vgg14 = _audio_spectrogram(run, "mel", mel)
     seen = _seen(name, size)
 
     def network(classes: int):
-        parts = vgg14(classes, **vgg, bins=mel["bins"]), classifier(name, size, False, classes)
+        parts = vgg14(classes), classifier(name, size, False, classes)
         return audio_visual(*parts, classes, head["mlp_widths"], head["mlp_dropout"])
 
-    needs = np.maximum(needs, np.arange(1, SECONDS + 1))
-    return ["sound", "pictures"], lambda sound, pictures: (heard(sound), seen(pictures)), network, needs
+    return ["sound", "pictures"], lambda sound, pictures: (heard(sound), seen(pictures)), network
 
 
 def _seen(name: str, size: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import h5py
+import numpy as np
 
 from scenes.learning.backend import keras
 from scenes.stage.errors import InputError
@@ -101,4 +102,6 @@ def load(net: keras.Model, path: Path) -> None:
     wanted = [tuple(variable.shape) for variable in net.weights]
     if [array.shape for array in found] != wanted:
         raise InputError(f"{path}: weights of another network than {net.name} with its published widths")
+    if not all(np.isfinite(array).all() for array in found):
+        raise InputError(f"{path}: holds weights that are not finite; put the published file there")
     net.set_weights(found)

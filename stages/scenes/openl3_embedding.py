@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from scenes.embedder import ready
 from scenes.learning.backend import keras
-from scenes.learning.inference import forward
+from scenes.learning.batch_norm import reestimate
+from scenes.learning.inference import BATCH, forward
+from scenes.learning.precision import policy
 from scenes.openl3 import load, network
 from scenes.openl3_input import RATE, read_pictures, read_spectrograms, window_starts
 from scenes.stage.dataset import SECONDS
 from scenes.stage.errors import MediaWarning
 
-# Windows looked at before the rest: some of some clips, both evenly chosen.
+# Windows for an untrained network's batch norm: some of some clips, both evenly chosen.
 SAMPLE_CLIPS, SAMPLE_WINDOWS = 8, 5
 
 
@@ -45,13 +46,13 @@ def embedder(
     modality, widths
         See `scenes.openl3.network`.
     paths : tuple of str
-        The clips, of which some are looked at, see `scenes.embedder.ready`.
+        The clips, some of which give an untrained network's batch norm its averages: train clips alone.
     hop : float
         Seconds between two windows.
     weights : Path or None
         File for `scenes.openl3.load`; None for seeded untrained weights.
     precision : str
-        See `scenes.embedder.ready`.
+        `float32` or `bfloat16`.
     seed : int
         Seed of untrained weights.
 
@@ -61,14 +62,17 @@ def embedder(
         As `scenes.openl3.network` returns.
     """
     keras.utils.set_random_seed(seed)
-    exact = network(modality, list(widths))
+    keras.config.set_dtype_policy(policy(precision))
+    net = network(modality, list(widths))
     if weights:
-        load(exact, weights)
+        load(net, weights)
+        return net
     chosen = np.linspace(0, len(paths) - 1, min(SAMPLE_CLIPS, len(paths))).astype(int)
     of_clip = np.linspace(0, windows(hop) - 1, min(SAMPLE_WINDOWS, windows(hop))).astype(int)
     with warnings.catch_warnings(action="ignore", category=MediaWarning):  # map_clips counts them
         some = np.concatenate([read_inputs(paths[clip], modality, hop)[of_clip] for clip in chosen])
-    return ready(exact, lambda: network(modality, list(widths)), some, weights is not None, precision)
+    reestimate(net, [(some[start : start + BATCH],) for start in range(0, len(some), BATCH)])
+    return net
 
 
 def embed(inputs: np.ndarray, network: keras.Model) -> np.ndarray:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scenes.learning.numerics import settle
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import writing
 
@@ -30,15 +31,14 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.utils.fusion import fuse_conv_bn_eval  # noqa: E402
 
+settle("torch")
+
 RATE, WINDOW, HOP, MELS = 32_000, 1024, 320, 64
 CLASSES = 527  # of AudioSet
 
 # Samples in a batch: many, as the 80 million weights are read once a batch, but no tensor above the 32 MB from which
 # malloc asks the system for memory anew at every layer.
 BATCH = 16 * RATE
-
-# Cosine similarity to the float32 embeddings above which `precision="auto"` takes bfloat16.
-SIMILAR = 0.999
 
 # How near a checkpoint's STFT tensors must be to a window times cosines and sines, for an FFT with that window to
 # replace them. The window is at most 1, and rounding to float32 costs 6e-8.
@@ -482,15 +482,8 @@ def fuse(network: Network, winograd: bool = False) -> Network:
     return network
 
 
-def has_bfloat16(device: str) -> bool:
-    """Whether the GPU or the processor (AVX512-BF16, AMX) computes in bfloat16 rather than imitates it."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
-
-
 class Embedder:
-    """A network made fast: fused, in batches, on the GPU if there is one, in bfloat16 where that is right.
+    """A network made fast: fused, in batches, on the GPU if there is one.
 
     Parameters
     ----------
@@ -499,16 +492,13 @@ class Embedder:
     layer : str
         `pool` or `fc1`.
     precision : str
-        `float32`, `bfloat16`, or `auto`: bfloat16 where the hardware has it and the first batch's embeddings keep a
-        cosine similarity above 0.999 to those in float32.
+        `float32` or `bfloat16`.
     """
 
-    def __init__(self, network: Network, layer: str = "pool", precision: str = "auto"):
+    def __init__(self, network: Network, layer: str = "pool", precision: str = "float32"):
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
         # In bfloat16 the sums would be rounded too much, and cuDNN has the like itself.
-        exact = precision == "float32" or (precision == "auto" and not has_bfloat16(self.device))
-        network = fuse(network, winograd=exact and self.device == "cpu")
+        network = fuse(network, winograd=precision == "float32" and self.device == "cpu")
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.layer, self.precision = layer, precision
 
@@ -516,19 +506,9 @@ class Embedder:
     def __call__(self, waveforms: np.ndarray) -> np.ndarray:
         """From sounds at 32 kHz, float32 `[sounds, samples]`, to embeddings, float32 `[sounds, dimension]`."""
         batches = torch.from_numpy(waveforms).split(max(1, BATCH // waveforms.shape[1]))
-        if self.precision == "auto":
-            self.precision = self._choose(batches[0])
-        return torch.cat([self._embed(batch, self.precision) for batch in batches]).numpy()
-
-    def _choose(self, batch: torch.Tensor) -> str:
-        if not has_bfloat16(self.device):
-            return "float32"
-        short, full = self._embed(batch, "bfloat16"), self._embed(batch, "float32")
-        return "bfloat16" if F.cosine_similarity(short, full).min() > SIMILAR else "float32"
-
-    def _embed(self, batch: torch.Tensor, precision: str) -> torch.Tensor:
-        with torch.autocast(self.device, torch.bfloat16, enabled=precision == "bfloat16"):
-            return self.network(batch.to(self.device), self.layer).float().cpu()
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            rows = [self.network(batch.to(self.device), self.layer).float().cpu() for batch in batches]
+        return torch.cat(rows).numpy()
 
 
 @cache

@@ -1,6 +1,4 @@
 // A film or recording with its probabilities running along under it. `props.value` is what serve.py made of a timeline.
-const colours = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"];
-
 function draw() {
   const told = props.value;
   if (!told || !told.seconds) return;
@@ -12,7 +10,7 @@ function draw() {
     let top = 1;
     return row.map((p, c) => {
       top -= p;
-      return `<rect x="${second}" y="${top}" width="1.01" height="${p}" fill="${colours[c % 10]}"/>`;
+      return `<rect x="${second}" y="${top}" width="1.01" height="${p}" fill="${told.colours[c]}"/>`;
     });
   });
   chart.innerHTML = bars.join("") + `<line y1="0" y2="1" stroke="black" stroke-width="3" vector-effect="non-scaling-stroke"/>`;
@@ -26,7 +24,7 @@ function draw() {
     now.replaceChildren(...best.map((c) => {
       const item = document.createElement("li");
       item.textContent = `${told.classes[c]} ${row[c].toFixed(2)}`;
-      item.style.borderLeft = `1em solid ${colours[c % 10]}`;
+      item.style.borderLeft = `1em solid ${told.colours[c]}`;
       return item;
     }));
   };

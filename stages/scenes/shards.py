@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from scenes.stage.cli import leave_signals, stop_if_asked
+from scenes.stage.dataset import open_array
 from scenes.stage.errors import InputError, MediaWarning
 from scenes.stage.outputs import allocate_array, naming, writing
 from scenes.stage.resume import finish, resume_folder
@@ -59,13 +60,15 @@ def map_clips(
         The files that are read, for telling whether an interrupted run may go on.
     network : callable, optional
         From the stacked arrays of a shard's clips to their rows, `[clips, *shape]`; must be picklable.
+
+    Raises
+    ------
+    InputError
+        If a row is not finite as `dtype`: features are never NaN.
     """
     folder = resume_folder(output, inputs)
     partial, done = folder / "array.npy", folder / "done"
-    if not (partial.exists() and done.exists()):
-        allocate_array(partial, (len(clips), *shape), dtype)
-        done.write_text("")
-    finished = {int(line) for line in done.read_text().split()}
+    finished = _begin(partial, done, (len(clips), *shape), dtype)
     starts = [start for start in range(0, len(clips), SHARD) if start not in finished]
     shards = [(read, network, start, clips[start : start + SHARD]) for start in starts]
     address = os.environ.get("SCENES_DASK")
@@ -83,9 +86,16 @@ def map_clips(
             # Mapped anew for each shard: what stays mapped counts as memory, in the end all of the array.
             array = np.lib.format.open_memmap(partial, mode="r+")
             for offset, row in rows.items():
-                array[start + offset] = row
+                with np.errstate(over="ignore"):
+                    array[start + offset] = row
+                if not np.isfinite(array[start + offset]).all():
+                    name = clips[start + offset]
+                    raise InputError(
+                        f"{output}: row {start + offset} (clip {name}) is not finite in {dtype}; check the clip and "
+                        "the network's weights"
+                    )
             array.flush()
-            with naming(done), done.open("a") as file:
+            with naming(done), done.open("a", encoding="utf-8") as file:
                 file.write(f"{start}\n")
             for clip, message in notes:
                 messages[message] += 1
@@ -97,6 +107,21 @@ def map_clips(
     with writing(output) as temporary:
         shutil.move(partial, temporary)  # data/ may be another disk than .resume/
     finish(folder)
+
+
+def _begin(partial: Path, done: Path, shape: tuple[int, ...], dtype: str) -> set[int]:
+    """The first clip of each shard that an interrupted run finished; makes the array where it is lacking or damaged."""
+    if partial.exists() and done.exists():
+        try:
+            array = open_array(partial)
+            if (array.shape, array.dtype) == (shape, dtype):
+                return {int(line) for line in done.read_text(encoding="utf-8").split()}
+        except (OSError, ValueError):
+            pass
+        print(f"warning: {partial.parent}: damaged; the extraction starts again", file=sys.stderr)
+    allocate_array(partial, shape, dtype)
+    done.write_text("", encoding="utf-8")
+    return set()
 
 
 def workers(default: int) -> int:

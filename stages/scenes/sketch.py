@@ -3,19 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from scenes import spectrogram
 from scenes.media.clip import ten_seconds
 from scenes.media.stream import Window
+from scenes.reporting.colours import of_classes
 from scenes.stage.outputs import writing
 from scenes.timeline import Timeline
 
 PICTURES = 12
 KEPT = 600  # seconds, of a longer file every second, fourth, ... one
 COLUMNS = 10  # of the spectrogram, a second
+LEGEND_ROWS = 25
 
 
 class Sketch:
@@ -57,13 +58,12 @@ class Sketch:
             top.imshow(self.pictures[nearest], extent=(place * width, (place + 1) * width, 0, 1), aspect="auto")
         top.set(ylim=(0, 1), yticks=[], ylabel="pictures" if self.pictures else "no pictures")
         ends = np.append(seconds, seconds[-1:], axis=0).T
-        middle.stackplot(
-            np.arange(length + 1), ends, step="post", labels=timeline.classes,
-            colors=matplotlib.colormaps["tab10"].colors,
-        )  # fmt: skip
+        colours = of_classes(len(timeline.classes))
+        middle.stackplot(np.arange(length + 1), ends, step="post", labels=timeline.classes, colors=colours)
         middle.set(ylim=(0, 1), ylabel="probability")
         handles, names = middle.get_legend_handles_labels()
-        figure.legend(handles[::-1], names[::-1], loc="outside right center", frameon=False)
+        columns = -(-len(names) // LEGEND_ROWS)
+        figure.legend(handles[::-1], names[::-1], loc="outside right center", frameon=False, ncols=columns)
         low, high = self._range() if self.spectra else (0, 1)
         for second, columns in self.spectra.items():
             extent = (second, second + self.stride, 0, len(columns))

@@ -8,6 +8,7 @@ magnitudes, bins from low to high frequency, frames centred on the multiples of 
 import functools
 import itertools
 import math
+from collections.abc import Mapping
 
 import librosa
 import numpy as np
@@ -211,9 +212,12 @@ def _filtered(
     return np.log(filtered + log_offset)
 
 
-def longest_wavelet(sample_rate: int, bins: int, bins_per_octave: int, fmin: float, **_: float) -> float:
-    """Samples that the constant-Q transform's lowest frequency spans."""
-    return float(_wavelets(sample_rate, bins, bins_per_octave, fmin)[1][0])
+def support(kind: str, numbers: Mapping[str, float]) -> float:
+    """Samples that a frame of a `mel`, `gam` or `cqt` of these parameters hears: the window, or the longest wavelet."""
+    if kind != "cqt":
+        return numbers["window"]
+    bands = (numbers[name] for name in ("sample_rate", "bins", "bins_per_octave", "fmin"))
+    return float(_wavelets(*bands)[1][0])
 
 
 @functools.cache

@@ -47,15 +47,15 @@ class Timeline(NamedTuple):
         """Members that know nothing of the file."""
         return [name for name, mean in zip(self.names, self.means(), strict=True) if np.isnan(mean).any()]
 
-    def line(self, second: int) -> str:
-        """Time, most probable class, its probability, a bar, the second class."""
+    def line(self, second: int, block: str = "█") -> str:
+        """Time, most probable class, its probability, a bar of blocks, the second class."""
         clock = f"{second // 3600}:{second // 60 % 60:02}:{second % 60:02}"
         row = self.seconds[second]
         if np.isnan(row).any():
             return f"{clock}  nothing to go by"
         first, other = row.argsort()[::-1][:2]
         width = max(map(len, self.classes))
-        bar = "█" * round(BAR * row[first])
+        bar = block * round(BAR * row[first])
         second_best = f"{self.classes[other]} {row[other]:.2f}"
         return f"{clock}  {self.classes[first]:{width}}  {row[first]:.2f}  {bar:{BAR}}  {second_best}"
 

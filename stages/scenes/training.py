@@ -1,6 +1,9 @@
 """The one training loop: mixup, Kullback-Leibler loss with L2 (the paper, Eq. 1), Adam, the last or the best epoch."""
 
+import shutil
+import sys
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,23 +15,27 @@ from tqdm import tqdm
 from scenes.learning.backend import keep_graphs_as_traced, keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, Load, MixedBatches, ShuffledBatches
-from scenes.learning.gpus import replicas, use_all
-from scenes.learning.inference import BATCH, batch_size, predict
+from scenes.learning.gpus import draw_apart, on_gpu, replicas, share_averages, use_all
+from scenes.learning.inference import BATCH, batch_size, finite, predict
 from scenes.learning.mixup import Samples, check
-from scenes.learning.precision import on_gpu, policy
+from scenes.learning.precision import policy
 from scenes.optimizer import adam, square_norm
 from scenes.stage.cli import stop_if_asked
 from scenes.stage.dataset import SECONDS, labels
 from scenes.stage.errors import InputError
 from scenes.stage.options import PrecisionName
-from scenes.stage.outputs import write_csv, writing
+from scenes.stage.outputs import naming, write_csv, writing
 from scenes.stage.resume import finish, resume_folder
 
 # A training of fewer steps is over before a better graph would pay.
 SHORT = 200
 # Threads that make batches ahead for a GPU, whose step may be as short as the making of a batch.
 THREADS = 4
-HISTORY_COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr", "seconds"]
+# The files of a state, see `Checkpoint`.
+STATE, HISTORY, BEST = "state.weights.h5", "history.csv", "best.weights.h5"
+HISTORY_COLUMNS = ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lr"]
+TIMING_COLUMNS = ["epoch", "seconds"]
+LOG_COLUMNS = [*HISTORY_COLUMNS, "seconds"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,8 @@ def train(
     inputs : list of Path
         The files that `load` reads, for telling whether an interrupted training may go on.
     model, history : Path
-        Where to write the weights (`.weights.h5`, without optimiser) and the table of epochs.
+        Where to write the weights (`.weights.h5`, without optimiser) and the table of epochs. How long these took is
+        written beside it (`.timing.csv`), since no two trainings take the same time: the table itself is hashed.
     recipe : Recipe
         How to train.
     units : int
@@ -105,8 +113,9 @@ def train(
     Raises
     ------
     InputError
-        If no train clip has the modality, the best epoch is wanted without a validation clip, or mixup cannot run with
-        its parameters.
+        If no train clip has the modality, the best epoch is wanted without a validation clip, mixup cannot run with
+        its parameters, or the training diverges: a loss or a weight is not finite. `model` and `history` are then not
+        written, and the last good state stays for a resume.
     """
     check(recipe.mixup)
     present = (split[np.atleast_1d(modality)] != "").all(axis=1)
@@ -140,33 +149,43 @@ def train(
         keep_graphs_as_traced()
     folder = resume_folder(model, inputs)
     trainer = Trainer(network, adam(recipe.lr), recipe.l2)
-    checkpoint, best = Checkpoint(folder), folder / "best.weights.h5"
-    log = EpochLog(folder / "history.csv", model.name, network, validation)
+    log = EpochLog(model, network, validation)
+    best = BestEpoch(folder / BEST, network, log) if recipe.keep == "best" else None
+    checkpoint = Checkpoint(folder, log, best)
+    # Keras leaves out of its files how far the random numbers of dropout had got: one draw per step.
+    drawn = [variable for variable in trainer.variables if variable.name == "seed_generator_state"]
 
     def start_epoch(epoch: int, logs: dict | None = None) -> None:
+        for state in drawn:
+            state.assign([int(keras.ops.convert_to_numpy(state)[0]), epoch * len(batches)])
         # Torch's dropout draws from the process' generator: after a kill too, as it would have.
         keras.utils.set_random_seed(int(np.random.SeedSequence([recipe.seed, epoch]).generate_state(1)[0]))
         batches.shuffle(epoch)
 
+    epochs_seen = checkpoint.restore(trainer)
+    draw_apart(network)
     with log.bar:
         trainer.fit(
             batches,
             epochs=recipe.epochs,
             shuffle=False,  # the batches are, anew in each epoch: Keras' own order would be another after a kill
-            initial_epoch=checkpoint.restore(trainer),
+            initial_epoch=epochs_seen,
             verbose=0,
             callbacks=[
-                keras.callbacks.LambdaCallback(on_epoch_begin=start_epoch),
+                keras.callbacks.LambdaCallback(start_epoch, lambda *_: share_averages(network)),
                 log,
-                *([BestEpoch(best, network, log)] if recipe.keep == "best" else []),
+                *([best] if best else []),
                 checkpoint,
             ],
         )
-    if recipe.keep == "best":
-        network.load_weights(best)
+    if best:
+        network.load_weights(best.path)
     if recipe.reestimate_batch_norm:
         reestimate(network, ShuffledBatches(load, clips, targets, BATCH, recipe.seconds, recipe.seed, units))
-    write_csv(history, log.table())
+    if not finite(network):
+        raise log.diverged("its weights are not finite after the last epoch")
+    write_csv(history, log.table()[HISTORY_COLUMNS])
+    write_csv(history.with_suffix(".timing.csv"), log.table()[TIMING_COLUMNS])
     with writing(model) as temporary:
         network.save_weights(temporary)
     finish(folder)
@@ -204,47 +223,95 @@ class Trainer(keras.Model):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """The state of a training on disk, whole at any moment, for going on after a kill.
+    """The last two states of a training on disk, for a resume after a kill.
 
-    Saved after each epoch but the last, after which the network itself is, and not while less time has passed than a
-    saving takes: a kill costs at most an epoch, or as long as a saving.
+    A state is a folder: the weights with the optimiser's moments, the history up to its epoch, and the weights of the
+    best epoch so far where that is kept. It gets its name when it is whole. A state is saved after each epoch but the
+    last, after which the network itself is, and not while less time has passed than saving takes: a kill costs at most
+    an epoch, or as long as saving takes.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the states are.
+    log : EpochLog
+        Whose rows are saved and restored.
+    best : BestEpoch or None
+        Whose weights are saved and restored.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log: "EpochLog", best: "BestEpoch | None") -> None:
         super().__init__()
-        self.folder = folder
+        self.folder, self.log, self.best = folder, log, best
         self.saved, self.cost = time.perf_counter(), 0.0
 
-    def restore(self, trainer: keras.Model) -> int:
-        """Load the last state, if there is one, and return the number of epochs that it has seen."""
-        states = sorted(self.folder.glob(self._name(trainer, "*")))
-        if not states:
-            return 0
-        trainer.load_weights(states[-1])
-        # Keras leaves out of its files how far each dropout's random numbers had got: one draw a step.
-        steps = int(keras.ops.convert_to_numpy(trainer.optimizer.iterations))
-        for layer in trainer.layers:
-            if isinstance(layer, keras.layers.Dropout):
-                state = layer.seed_generator.state
-                state.assign([int(keras.ops.convert_to_numpy(state)[0]), steps])
-        return int(states[-1].name[len("epoch-") :].partition(".")[0])
+    def restore(self, trainer: Trainer) -> int:
+        """Load the last usable state and return its number of epochs, 0 without one.
+
+        States that are damaged are removed, with one warning.
+        """
+        states = self._states()[::-1]
+        variables = [*trainer.variables, *trainer.optimizer.variables] if states else []
+        start = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+        epoch, damage = 0, []
+        for state in states:
+            try:
+                epoch = self._load(state, trainer)
+                break
+            except Exception as error:  # each library has its own for a damaged file
+                damage.append(f"{state}: unusable ({str(error).splitlines()[0]})")
+                shutil.rmtree(state)
+        else:
+            for variable, value in zip(variables, start, strict=True):
+                variable.assign(value)
+        if damage:
+            again = f"resumes after epoch {epoch}" if epoch else "starts again"
+            tqdm.write(f"warning: {damage[0]}; the training {again}", file=sys.stderr)
+        return epoch
+
+    def _load(self, state: Path, trainer: Trainer) -> int:
+        epoch = int(state.name.removeprefix("epoch-"))
+        rows = pd.read_csv(state / HISTORY)
+        if list(rows.columns) != LOG_COLUMNS or list(rows["epoch"]) != list(range(1, epoch + 1)):
+            raise ValueError(f"{HISTORY} is not of {epoch} epochs")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Keras only warns of another optimiser
+            for model, file in [*([(self.best.network, BEST)] if self.best else []), (trainer, STATE)]:
+                model.load_weights(state / file)
+                if not finite(model):
+                    raise ValueError(f"{file} holds weights that are not finite")
+        if not finite(trainer.optimizer):
+            raise ValueError(f"{STATE} holds moments that are not finite")
+        self.log.rows = rows.to_dict("records")
+        if self.best:
+            shutil.copy(state / BEST, self.best.path)
+        return epoch
 
     def on_epoch_end(self, epoch: int, logs=None) -> None:
         start = time.perf_counter()
         if epoch + 1 == self.params["epochs"] or start - self.saved < self.cost:
             return
-        before = list(self.folder.glob("epoch-*"))
-        with writing(self.folder / self._name(self.model, f"{epoch + 1:06}")) as temporary:
-            self.model.save_weights(temporary)
-        for state in before:
-            state.unlink()
+        if not (finite(self.model) and finite(self.model.optimizer)):
+            raise self.log.diverged(f"its weights or moments are not finite after epoch {epoch + 1}")
+        older = self._states()[:-1]
+        state, unfinished = self.folder / f"epoch-{epoch + 1:06}", self.folder / "unfinished"
+        with naming(state):
+            try:
+                unfinished.mkdir(exist_ok=True)
+                self.model.save_weights(unfinished / STATE)
+                write_csv(unfinished / HISTORY, self.log.table())
+                if self.best:
+                    shutil.copy(self.best.path, unfinished / BEST)
+                unfinished.rename(state)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+        for folder in older:
+            shutil.rmtree(folder)
         self.saved = time.perf_counter()
         self.cost = self.saved - start
 
-    @staticmethod
-    def _name(trainer: keras.Model, epoch: str) -> str:
-        # Keras would begin anew, without a word, the moments that another backend or number of GPUs has kept otherwise.
-        return f"epoch-{epoch}.{type(trainer.optimizer).__name__}.weights.h5"
+    def _states(self) -> list[Path]:
+        return sorted(self.folder.glob("epoch-" + 6 * "[0-9]"))
 
 
 class BestEpoch(keras.callbacks.Callback):
@@ -256,37 +323,54 @@ class BestEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs=None) -> None:
         losses = self.log.table()["val_loss"]
-        if epoch == 0 or losses.iloc[-1] == losses.min():
+        if losses.iloc[-1] == losses.min():
             with writing(self.path) as temporary:
                 self.network.save_weights(temporary)
 
 
 class EpochLog(keras.callbacks.Callback):
-    """A row a finished epoch with its validation, kept on disk for a training that goes on later; the progress bar."""
+    """A row for each finished epoch with its validation; the progress bar; the end of a training that diverges."""
 
-    def __init__(self, path: Path, name: str, network: keras.Model, validation: Batches | None) -> None:
+    def __init__(self, path: Path, network: keras.Model, validation: Batches | None) -> None:
         super().__init__()
         self.path, self.network, self.validation = path, network, validation
-        self.rows: list[dict] = pd.read_csv(path).to_dict("records") if path.exists() else []
-        self.bar = tqdm(desc=name, unit="step")
+        self.rows: list[dict] = []
+        self.bar = tqdm(desc=path.name, unit="step")
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
         if self.bar.total is None:
             self.bar.reset(total=self.params["epochs"] * self.params["steps"])
             self.bar.update(epoch * self.params["steps"])
-        self.start = time.perf_counter()
+        self.start, self.epoch = time.perf_counter(), epoch + 1
 
-    def on_train_batch_end(self, batch: int, logs=None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.bar.update()
         stop_if_asked()
+        # The mean over the epoch's steps, which Keras has fetched from the device already; so has it seen, by L2, every
+        # weight before the step.
+        if not np.isfinite(logs["loss"]):
+            if self.epoch == 1 and batch == 0:
+                raise InputError(
+                    f"{self.path}: the loss of the initial weights is {logs['loss']}: an input or a weight is not "
+                    "finite; run the stage of the features again"
+                )
+            raise self.diverged(f"its loss is {logs['loss']} at epoch {self.epoch}, step {batch + 1}")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         seconds = round(time.perf_counter() - self.start, 1)
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        row = {"epoch": epoch + 1, **(logs or {}), **self.validate(), "lr": rate, "seconds": seconds}
-        self.rows = [*self.rows[:epoch], row]
-        write_csv(self.path, self.table())
+        row = {"epoch": epoch + 1, **(logs or {}), **self.validate(), "lr": self.rate(), "seconds": seconds}
+        if not np.isfinite(row.get("val_loss", 0)):
+            raise self.diverged(f"its validation loss is {row['val_loss']} after epoch {epoch + 1}")
+        self.rows.append(row)
         self.bar.set_postfix(loss=f"{row['loss']:.3f}", accuracy=f"{row['accuracy']:.2f}")
+
+    def rate(self) -> float:
+        """The learning rate."""
+        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+    def diverged(self, how: str) -> InputError:
+        """The error that ends a training whose numbers are not finite."""
+        return InputError(f"{self.path}: the training diverged: {how}, with learning rate {self.rate():g}; lower --lr")
 
     def validate(self) -> dict[str, float]:
         """Accuracy and loss on the validation clips, without mixup and without L2; nothing where there are none."""
@@ -300,4 +384,4 @@ class EpochLog(keras.callbacks.Callback):
 
     def table(self) -> pd.DataFrame:
         """The epochs so far, columns `epoch,accuracy,loss,val_accuracy,val_loss,lr,seconds`."""
-        return pd.DataFrame(self.rows, columns=HISTORY_COLUMNS)
+        return pd.DataFrame(self.rows, columns=LOG_COLUMNS)

@@ -6,17 +6,27 @@ from pathlib import Path
 import numpy as np
 
 from scenes.classifiers.image_networks import extractor, pictures
-from scenes.embedder import ready
 from scenes.learning.backend import keras
-from scenes.learning.inference import forward
-from scenes.stage.dataset import SECONDS, open_array
+from scenes.learning.batch_norm import reestimate
+from scenes.learning.inference import BATCH, forward
+from scenes.learning.precision import policy
+from scenes.stage.dataset import SECONDS, open_array, read_media, train_rows
 
-# Clips of which one frame is looked at before the rest, evenly chosen.
+# Clips of which one frame is for an untrained network's batch norm, evenly chosen.
 SAMPLE = 40
 
 
-def sample(rows: np.ndarray) -> tuple[int, ...]:
-    """Of the rows of clips that have pictures, those that `embedder` looks at."""
+def sample(media: Path, pretrained: bool) -> tuple[int, ...]:
+    """Of the rows of `data/media.csv` whose clips have pictures, those that `embedder` looks at.
+
+    For an untrained network they are train clips alone.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    rows = np.flatnonzero(read_media(media, "video")) if pretrained else train_rows(media, "video")
     return tuple(rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(int)].tolist())
 
 
@@ -38,11 +48,11 @@ def embedder(
     frames : Path
         uint8 array `[clips, 10, S, S, 3]`.
     clips : tuple of int
-        Rows of `frames`, one frame of each to be looked at, see `scenes.embedder.ready`.
+        Rows of `frames`, one frame of each gives an untrained network's batch norm its averages.
     network, size, pretrained, weights
         See `scenes.classifiers.image_networks.extractor`.
     precision : str
-        See `scenes.embedder.ready`.
+        `float32` or `bfloat16`.
     seed : int
         Seed of an untrained network's weights.
 
@@ -51,11 +61,14 @@ def embedder(
     Model
         From preprocessed pictures `[batch, size, size, 3]` to embeddings `[batch, D]`.
     """
-    seconds = np.arange(len(clips)) % SECONDS
-    some = pictures(open_array(frames), np.array(clips), seconds, name=network, size=size)
     keras.utils.set_random_seed(seed)
-    exact = extractor(network, size, pretrained, weights)
-    return ready(exact, lambda: extractor(network, size, pretrained=False), some, pretrained, precision)
+    keras.config.set_dtype_policy(policy(precision))
+    net = extractor(network, size, pretrained, weights)
+    if not pretrained:
+        seconds = np.arange(len(clips)) % SECONDS
+        some = pictures(open_array(frames), np.array(clips), seconds, name=network, size=size)
+        reestimate(net, [(some[start : start + BATCH],) for start in range(0, len(some), BATCH)])
+    return net
 
 
 def embed(frames: np.ndarray, network: keras.Model, name: str, size: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import tempfile
 from pathlib import Path
 
 import pooch
@@ -39,9 +40,18 @@ def fetch(url: str, path: Path, md5: str | None, megabytes: float, blob: str | N
     Raises
     ------
     InputError
-        If it cannot be downloaded, or its hash is another.
+        If it cannot be downloaded, its folder cannot be written to, or its hash is another.
     """
-    path = path.expanduser()
+    try:
+        path = path.expanduser()
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except (OSError, RuntimeError) as error:  # the latter: no home folder is known
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{path.parent}: cannot be written to ({reason}); name another folder by the variable SCENES_WEIGHTS"
+        ) from error
     if not path.exists():
         by_hand = f"put it into {path.parent} by hand ({megabytes:,.1f} MB)"
         # Under a temporary name until whole; connections that fail or break are tried again.
@@ -84,9 +94,9 @@ def verify(path: Path, md5: str | None, cure: str = CURE) -> None:
     record = path.with_name(f"{path.name}.md5")
     if md5 is None and not record.exists():
         with writing(record) as temporary:
-            temporary.write_text(f"{found}  {path.name}\n")
+            temporary.write_text(f"{found}  {path.name}\n", encoding="utf-8")
         print(f"{path}: has no published MD5; {found} is recorded beside it and held to from now on", file=sys.stderr)
-    expected = md5 or record.read_text()[:32]
+    expected = md5 or record.read_text(encoding="utf-8")[:32]
     if found != expected:
         raise InputError(f"{path}: MD5 is {found}, expected {expected}; {cure}")
 

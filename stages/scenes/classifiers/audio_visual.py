@@ -34,8 +34,8 @@ def audio_visual(
     Returns
     -------
     Model
-        From patches and preprocessed pictures, `[batch, bins, 128, 6]` and `[batch, size, size, 3]`, to probabilities
-        `[batch, classes]`.
+        From patches and preprocessed pictures, `[batch, bins, frames, 6]` and `[batch, size, size, 3]`, to
+        probabilities `[batch, classes]`.
     """
     features = audio.get_layer(FEATURES).output, image.get_layer(SCENE).input
     probabilities = head(keras.layers.Concatenate()(features), classes, widths, dropout)

@@ -1,6 +1,6 @@
 """The seven Keras applications of the paper's visual frameworks (Table IV), from ImageNet or untrained."""
 
-import re
+import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from scenes.learning.backend import keras
+from scenes.learning.inference import finite
 from scenes.stage.errors import InputError
 
 applications = keras.applications
@@ -37,9 +38,8 @@ def extractor(name: str, size: int, pretrained: bool, weights: str = "none") -> 
     pretrained : bool
         Whether to load trained weights, or keep the seeded initial ones.
     weights : str
-        Where the trained weights are: a file in one of Keras' forms (`.h5` or `.weights.h5`, with or without the top),
-        a folder with such a file of each network, or `none` for the ImageNet weights (downloaded, checked and kept by
-        Keras).
+        The file of the trained weights in one of Keras' forms (`.h5` or `.weights.h5`, with or without the top), or
+        `none` for the ImageNet weights (downloaded, checked and kept by Keras).
 
     Returns
     -------
@@ -60,7 +60,7 @@ def extractor(name: str, size: int, pretrained: bool, weights: str = "none") -> 
     if name == "VGG19" and pretrained and size != VGG19_SIZE:
         raise InputError(f"VGG19: size {size}, but pretrained VGG19 (fc2) exists at {VGG19_SIZE} only; set that size")
     if weights != "none":
-        return _load(name, size, weights_file(name, Path(weights)))
+        return _load(name, size, Path(weights))
     try:
         return _build(name, size, top=name == "VGG19", weights="imagenet" if pretrained else None)
     except ValueError as error:
@@ -74,26 +74,9 @@ def extractor(name: str, size: int, pretrained: bool, weights: str = "none") -> 
         ) from error
 
 
-def weights_file(name: str, path: Path) -> Path:
-    """The file of a network's weights: `path` itself, or the one in the folder `path` named like the network.
-
-    Names are compared without regard to case and punctuation, so that those of Keras' downloads fit, such as
-    `inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5`.
-
-    Raises
-    ------
-    InputError
-        If there is no such file.
-    """
-    if path.is_dir():
-        plain = {file: re.sub("[^a-z0-9]", "", file.name.lower()) for file in sorted(path.glob("*.h5"))}
-        named = [file for file, plain_name in plain.items() if plain_name.startswith(name.lower())]
-        if not named:
-            raise InputError(f"{path}: holds no weights of {name}; put a file there such as {name}.weights.h5")
-        return named[0]
-    if not path.is_file():
-        raise InputError(f"{path}: no such file of weights of {name}")
-    return path
+def weights_inputs(weights: str) -> list[Path]:
+    """The file of weights that `extractor` reads, as a part of a stage's inputs: of `none` there is none."""
+    return [] if weights == "none" else [Path(weights)]
 
 
 def _build(name: str, size: int, top: bool, weights: str | None = None) -> keras.Model:
@@ -105,13 +88,19 @@ def _build(name: str, size: int, top: bool, weights: str | None = None) -> keras
 
 
 def _load(name: str, size: int, path: Path) -> keras.Model:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of weights of {name}; set `weights` to a file, or to none")
     for top in (True,) if name == "VGG19" else (False, True):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # Keras only warns of a layer that the file lacks
-                return _build(name, size, top, weights=str(path))
+                network = _build(name, size, top, weights=str(path))
         except (ValueError, KeyError, OSError, UserWarning) as error:
             reason = str(error).strip().partition("\n")[0]
+        else:
+            if finite(network):
+                return network
+            raise InputError(f"{path}: holds weights that are not finite; put whole weights of {name} there")
     raise InputError(f"{path}: not the weights of {name} in one of Keras' forms ({reason})")
 
 
@@ -128,6 +117,15 @@ def classifier(name: str, size: int, pretrained: bool, classes: int, weights: st
     network = extractor(name, size, pretrained, weights)
     head = keras.layers.Dense(classes, activation="softmax", name=SCENE, dtype=keras.config.floatx())
     return keras.Model(network.input, head(network.output), name=name)
+
+
+def warn_if_enlarged(frames: np.ndarray, name: str, size: int) -> None:
+    """Say so if the stored frames `[clips, 10, S, S, 3]` are smaller than a network's pictures."""
+    stored = frames.shape[2]
+    if stored < size:
+        print(
+            f"warning: frames.size: {stored} is smaller than {name}'s size {size}: frames are enlarged", file=sys.stderr
+        )
 
 
 def pictures(frames: np.ndarray, clips: np.ndarray, seconds: np.ndarray, *, name: str, size: int) -> np.ndarray:

@@ -1,16 +1,88 @@
-"""Patches of a spectrogram with its deltas: what an audio-spectrogram network sees of one second."""
+"""Patches of a spectrogram with its deltas: what an audio-spectrogram network sees of one second.
+
+Ten half-overlapping patches span a clip. The paper's are 128 frames wide with a hop of 14 ms, 704 frames a clip
+(704 = 128 + 9 * 64). With another hop or sample rate a patch lasts as long and has more or fewer frames.
+"""
 
 from functools import cache
 
 import numpy as np
 
-FRAMES = 704
-WIDTH = 128
-STARTS = np.arange(0, FRAMES - WIDTH + 1, WIDTH // 2)
+from scenes.stage.dataset import SECONDS
+from scenes.stage.errors import InputError
+
+SPAN = 1.792  # seconds of a patch: 128 hops of 14 ms
 DELTA_WIDTH = 9
-# A patch needs the frames beside it for its deltas; the first and the last patch lean on the spectrogram's edge.
-_CONTEXT = WIDTH + DELTA_WIDTH - 1
-_CONTEXT_STARTS = np.clip(STARTS - DELTA_WIDTH // 2, 0, FRAMES - _CONTEXT)
+
+
+def patch_width(sample_rate: int, hop: int) -> int:
+    """How many frames a patch has: an even number, 128 with the paper's hop of 14 ms.
+
+    Raises
+    ------
+    InputError
+        If a second has too few frames for the deltas.
+    """
+    frames = sample_rate // hop + 1
+    if frames < DELTA_WIDTH:
+        raise InputError(
+            f"hop is {hop} samples at {sample_rate} Hz, {frames} frames a second, but a delta takes {DELTA_WIDTH}; "
+            f"set hop to {sample_rate // (DELTA_WIDTH - 1)} or less"
+        )
+    return _width(sample_rate / hop)
+
+
+def frame_count(sample_rate: int, hop: int) -> int:
+    """How many frames a clip's spectrogram has, those of ten half-overlapping patches: 704 with the paper's hop."""
+    return (SECONDS + 1) * patch_width(sample_rate, hop) // 2
+
+
+def patch_shape(spectrograms: np.ndarray) -> tuple[int, int]:
+    """Bins and frames of the patches of spectrograms `[..., bins, frames]`.
+
+    Raises
+    ------
+    InputError
+        If so many frames are not those of ten half-overlapping patches.
+    """
+    *_, bins, frames = spectrograms.shape
+    if frames % (SECONDS + 1):
+        raise InputError(
+            f"a spectrogram has {frames} frames, not a multiple of {SECONDS + 1}, ten half-overlapping patches; "
+            "run its stage again"
+        )
+    return bins, 2 * frames // (SECONDS + 1)
+
+
+def strict_shape(spectrograms: np.ndarray) -> tuple[int, int]:
+    """Bins and frames of the patches of single seconds' spectrograms `[..., bins, frames]`.
+
+    A second with f frames has between f - 1 and f hops. So the width may differ by two frames from that of the clips'
+    patches; VGG14's weights do not depend on it.
+    """
+    *_, bins, frames = spectrograms.shape
+    return bins, _width(frames - 0.5)
+
+
+def _width(hops: float) -> int:
+    """Frames of a patch at so many hops a second. Rounding up must not take the last patch beyond the clip's end."""
+    return 2 * min(round(SPAN / 2 * hops), int(SECONDS * hops + 1) // (SECONDS + 1))
+
+
+def patch_starts(width: int) -> np.ndarray:
+    """First frame of each of the ten patches: 0, 64, ..., 576 where they are 128 wide."""
+    return np.arange(SECONDS) * (width // 2)
+
+
+def patch_needs(sample_rate: int, hop: int, support: float) -> np.ndarray:
+    """Seconds of the recording from its start to the end of what each patch hears, `[10]`.
+
+    The last frame of a patch's deltas lies four hops after the patch, and a frame hears half its `support` (samples:
+    its window, or the longest wavelet) beyond its centre. With the paper's numbers the first patch of MEL and GAM needs
+    1.89 s, that of CQT 3.58 s; the last may need more than the clip has.
+    """
+    width = patch_width(sample_rate, hop)
+    return ((patch_starts(width) + width + DELTA_WIDTH // 2) * hop + support / 2) / sample_rate
 
 
 def delta_maps(frames: int) -> list[np.ndarray]:
@@ -26,46 +98,51 @@ def delta_maps(frames: int) -> list[np.ndarray]:
 
 
 def mapped(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Apply maps to frames: float32 `[n, channels, bins, f]` times `[f, 3 * 128]` or `[n, f, 3 * 128]`.
+    """Apply maps to frames: float32 `[n, channels, bins, f]` times `[f, 3 * width]` or `[n, f, 3 * width]`.
 
     Returns
     -------
     ndarray
-        float32 `[n, bins, 128, 3 * channels]`, all channels, then their deltas, then their delta-deltas.
+        float32 `[n, bins, width, 3 * channels]`, all channels, then their deltas, then their delta-deltas.
     """
-    count, channels, bins, length = frames.shape
-    cut = np.matmul(frames.reshape(count, -1, length), maps).reshape(count, channels, bins, 3, WIDTH)
-    return np.ascontiguousarray(cut.transpose(0, 2, 4, 3, 1)).reshape(count, bins, WIDTH, 3 * channels)
+    (count, channels, bins, length), width = frames.shape, maps.shape[-1] // 3
+    cut = np.matmul(frames.reshape(count, -1, length), maps).reshape(count, channels, bins, 3, width)
+    return np.ascontiguousarray(cut.transpose(0, 2, 4, 3, 1)).reshape(count, bins, width, 3 * channels)
 
 
 @cache
-def _operators() -> np.ndarray:
-    """Linear maps from the frames around each patch to the patch, its deltas and its delta-deltas, `[10, 136, 384]`."""
-    blocks = [
-        [full[context : context + _CONTEXT, start : start + WIDTH] for full in delta_maps(FRAMES)]
-        for context, start in zip(_CONTEXT_STARTS, STARTS, strict=True)
-    ]
-    return np.concatenate(np.moveaxis(np.array(blocks, np.float32), 1, 0), axis=-1)
+def _operators(width: int) -> tuple[np.ndarray, np.ndarray]:
+    """First frame of what each patch needs for its deltas, `[10]`, and the linear maps from there.
+
+    The maps give the patch, its deltas and its delta-deltas, `[10, width + 8, 3 * width]`. The first patch begins, and
+    the last one ends, at the edge of the spectrogram.
+    """
+    context, starts = width + DELTA_WIDTH - 1, patch_starts(width)
+    first = np.clip(starts - DELTA_WIDTH // 2, 0, starts[-1] + width - context)
+    maps = delta_maps(context)
+    rows = [np.concatenate([full[:, at : at + width] for full in maps], axis=-1) for at in starts - first]
+    return first, np.array(rows, np.float32)
 
 
 def patches(spectrograms: np.ndarray, clips: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """Cut one patch for each pair of a clip and a second.
 
-    The ten half-overlapping patches of a clip start at frames 0, 64, ..., 576 (704 = 128 + 9 * 64). Deltas are those
-    of `librosa.feature.delta` (width 9, order 1 and 2, mode `interp`) over all 704 frames.
+    Deltas are those of `librosa.feature.delta` (width 9, order 1 and 2, mode `interp`) over all frames of the clip.
 
     Parameters
     ----------
     spectrograms : ndarray
-        `[clips, 2, bins, 704]`, may be memory-mapped.
+        `[clips, 2, bins, frames]`, may be memory-mapped; a patch has as many frames as `patch_shape` says.
     clips, seconds : ndarray of int
         `[n]` each; seconds count from 0 to 9.
 
     Returns
     -------
     ndarray
-        float32 `[n, bins, 128, 6]`, channels L, R, delta L, delta R, delta-delta L, delta-delta R.
+        float32 `[n, bins, width, 6]`, channels L, R, delta L, delta R, delta-delta L, delta-delta R.
     """
-    context = np.lib.stride_tricks.sliding_window_view(spectrograms, _CONTEXT, axis=-1)
-    around = context[clips, :, :, _CONTEXT_STARTS[seconds]].astype(np.float32)
-    return mapped(around, _operators()[seconds])
+    width = patch_shape(spectrograms)[1]
+    first, operators = _operators(width)
+    context = np.lib.stride_tricks.sliding_window_view(spectrograms, width + DELTA_WIDTH - 1, axis=-1)
+    around = context[clips, :, :, first[seconds]].astype(np.float32)
+    return mapped(around, operators[seconds])

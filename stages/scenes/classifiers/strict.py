@@ -1,25 +1,25 @@
 """DCASE's one-second protocol for the audio-spectrogram networks: a second is heard without its neighbours.
 
 A patch of a ten-second spectrogram spans 1.858 s, and a CQT filter up to 3.41 s. Here each second has a spectrogram of
-its own, made of its own samples with zeros around them: 72 frames, which are repeated to fill the network's 128.
+its own, made of its own samples with zeros around them: 72 frames, which are repeated to fill a patch of 128.
 """
 
 from functools import cache
 
 import numpy as np
 
-from scenes.classifiers.patches import WIDTH, delta_maps, mapped
+from scenes.classifiers.patches import delta_maps, mapped, strict_shape
 
 
 @cache
-def _operator(frames: int) -> np.ndarray:
-    """Linear map from a second's frames to a patch, its deltas and delta-deltas, float32 `[frames, 384]`."""
-    wrapped = np.arange(WIDTH) % frames
+def _operator(frames: int, width: int) -> np.ndarray:
+    """Linear map from a second's frames to a patch, its deltas and delta-deltas, float32 `[frames, 3 * width]`."""
+    wrapped = np.arange(width) % frames
     return np.concatenate([full[:, wrapped] for full in delta_maps(frames)], axis=-1).astype(np.float32)
 
 
 def strict_patches(spectrograms: np.ndarray, rows: np.ndarray, clips: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Make one patch of each pair of a clip and a second: deltas first, then wrapped to 128 frames.
+    """Make one patch of each pair of a clip and a second: deltas first, then wrapped to a patch's width.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ def strict_patches(spectrograms: np.ndarray, rows: np.ndarray, clips: np.ndarray
     Returns
     -------
     ndarray
-        float32 `[n, bins, 128, 6]`, channels as those of `scenes.classifiers.patches.patches`.
+        float32 `[n, bins, width, 6]`, width as by `strict_shape`, channels as those of
+        `scenes.classifiers.patches.patches`.
     """
-    return mapped(spectrograms[rows[clips], seconds].astype(np.float32), _operator(spectrograms.shape[-1]))
+    operator = _operator(spectrograms.shape[-1], strict_shape(spectrograms)[1])
+    return mapped(spectrograms[rows[clips], seconds].astype(np.float32), operator)

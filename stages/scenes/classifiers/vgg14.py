@@ -1,5 +1,7 @@
 """VGG14, the network of the audio-spectrogram frameworks (the paper, Table I)."""
 
+from typing import Literal
+
 from scenes.learning.backend import keras
 from scenes.stage.errors import InputError
 
@@ -18,12 +20,17 @@ def vgg14(
     dropout: list[float],
     dense_dropout: float,
     momentum: float,
-    bins: int = 128,
+    batch_norm: Literal["both", "after"],
+    shape: tuple[int, int] = (128, 128),
 ) -> keras.Model:
-    """Build VGG14: batch normalisation, 12 convolutions 3x3, global average pooling, 2 dense layers.
+    """Build VGG14: 12 convolutions 3x3, global average pooling, 2 dense layers.
 
-    Each convolution is followed by ReLU, batch normalisation and dropout; average pooling 2x2 follows convolutions 2,
-    4 and 8. With the paper's widths 64, 128, 256, 512 and 1024 dense units it has 11.1 million parameters.
+    Each row of convolutions in Table I reads BN, Conv, ReLU, BN, dropout: 24 batch norms. Average pooling 2x2 follows
+    convolutions 2, 4 and 8. With the paper's widths 64, 128, 256, 512 and 1024 dense units the convolutions and dense
+    layers have 11.1 million parameters.
+
+    The first batch norm computes in float32 under every policy: bfloat16 rounds the logarithms of magnitudes by up to
+    half a decibel.
 
     Parameters
     ----------
@@ -39,13 +46,15 @@ def vgg14(
         Dropout rate after the first dense layer.
     momentum : float
         Momentum of the moving averages of batch normalisation.
-    bins : int
-        Frequency bins of a patch.
+    batch_norm : str
+        `both`: before and after each convolution, as Table I has it. `after`: before the first and after each one.
+    shape : tuple of int
+        Frequency bins and frames of a patch.
 
     Returns
     -------
     Model
-        From patches `[batch, bins, 128, 6]` to probabilities `[batch, classes]`.
+        From patches `[batch, bins, frames, 6]` to probabilities `[batch, classes]`.
 
     Raises
     ------
@@ -54,10 +63,12 @@ def vgg14(
     """
     if len(widths) != len(CONVOLUTIONS) or len(dropout) != len(CONVOLUTIONS):
         raise InputError(f"vgg14: widths and dropout must each have {len(CONVOLUTIONS)} values, one a group")
-    patches = x = keras.Input((bins, 128, 6))
-    x = layers.BatchNormalization(momentum=momentum)(x)
+    patches = x = keras.Input((*shape, 6))
+    x = layers.BatchNormalization(momentum=momentum, dtype=keras.config.floatx())(x)
     for group, (count, width, rate) in enumerate(zip(CONVOLUTIONS, widths, dropout, strict=True)):
         for convolution in range(count):
+            if batch_norm == "both" and (group, convolution) != (0, 0):
+                x = layers.BatchNormalization(momentum=momentum)(x)
             x = layers.Conv2D(width, 3, padding="same", activation="relu")(x)
             x = layers.BatchNormalization(momentum=momentum)(x)
             if convolution == count - 1 and group < len(CONVOLUTIONS) - 1:

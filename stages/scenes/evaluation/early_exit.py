@@ -1,4 +1,4 @@
-"""Knowing when to stop: an ensemble decides at the first second after which it is sure enough.
+"""Early exit: an ensemble decides at the first second after which its probability is high enough.
 
 After each second its members' means so far are fused by PROD, as in early detection (the paper, Fig. 4). It stops when
 its highest probability reaches a threshold, and else with the clip. Thresholds are chosen on the validation fold.
@@ -31,14 +31,31 @@ def growing(members: np.ndarray) -> np.ndarray:
     ])  # fmt: skip
 
 
-def stop(fused: np.ndarray, threshold: float) -> np.ndarray:
-    """After how many seconds each clip is decided, int `[clips]`: the first whose probability reaches `threshold`."""
+def waits(members: np.ndarray, needs: np.ndarray) -> np.ndarray:
+    """Seconds of the recording that each step of `growing` needs, `[10, clips]`: those of the slowest member.
+
+    Parameters
+    ----------
+    members : ndarray
+        `[M, clips, 10, classes]`; a member without the clip's modality is NaN there, and nothing waits for it.
+    needs : ndarray
+        `[M, 10]`, of each member, see `scenes.evaluation.needs`.
+    """
+    known = ~np.isnan(members).any(axis=(2, 3))
+    return np.where(known, needs.T[..., None], -np.inf).max(axis=1)
+
+
+def stop(fused: np.ndarray, seconds: np.ndarray, threshold: float) -> np.ndarray:
+    """The step at which each clip is decided, int `[clips]`: the first whose probability reaches `threshold`."""
     sure = fused.max(axis=-1) >= threshold
+    sure[:-1] &= seconds[:-1] < seconds[1:]  # of steps known at the same time the last decides
     sure[-1] = True
-    return sure.argmax(axis=0) + 1
+    return sure.argmax(axis=0)
 
 
-def decide(labels: np.ndarray, fused: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def decide(
+    labels: np.ndarray, fused: np.ndarray, seconds: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Whether each clip is right when it is decided, 1 or 0, and after how many seconds; NaN without a prediction.
 
     Parameters
@@ -47,11 +64,13 @@ def decide(labels: np.ndarray, fused: np.ndarray, threshold: float) -> tuple[np.
         `[clips]`.
     fused : ndarray
         `[10, clips, classes]`, as from `growing`.
+    seconds : ndarray
+        `[10, clips]`, as from `waits`.
     threshold : float
     """
-    seconds = stop(fused, threshold)
-    hits = right(labels, fused[seconds - 1, np.arange(len(labels))])
-    return hits, np.where(np.isnan(hits), np.nan, seconds)
+    decided = stop(fused, seconds, threshold), np.arange(len(labels))
+    hits = right(labels, fused[decided])
+    return hits, np.where(np.isnan(hits), np.nan, seconds[decided])
 
 
 def mean(values: np.ndarray) -> float:
@@ -67,9 +86,9 @@ def thresholds(fused: np.ndarray) -> np.ndarray:
     return np.append(np.unique(np.nanquantile(fused.max(axis=-1), np.linspace(0, 1, STEPS + 1))), NEVER)
 
 
-def curve(labels: np.ndarray, fused: np.ndarray, thresholds: np.ndarray) -> pd.DataFrame:
+def curve(labels: np.ndarray, fused: np.ndarray, seconds: np.ndarray, thresholds: np.ndarray) -> pd.DataFrame:
     """`threshold, accuracy, seconds`: the means of `decide` at each threshold, over the clips with a prediction."""
-    rows = [(threshold, *map(mean, decide(labels, fused, threshold))) for threshold in thresholds]
+    rows = [(threshold, *map(mean, decide(labels, fused, seconds, threshold))) for threshold in thresholds]
     return pd.DataFrame(rows, columns=["threshold", "accuracy", "seconds"])
 
 

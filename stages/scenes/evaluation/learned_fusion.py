@@ -101,9 +101,12 @@ def stacked(members: np.ndarray, regression: LogisticRegression) -> np.ndarray:
 
 
 def shares(regression: LogisticRegression, members: int) -> np.ndarray:
-    """How much of a fitted regression rests on each member, `[M]`: its part of the sum of absolute coefficients."""
+    """How much of a fitted regression rests on each member, `[M]`: its part of the sum of absolute coefficients.
+
+    All are 0 if every coefficient is: members that say the same of every clip teach nothing.
+    """
     sums = np.abs(regression.coef_).reshape(len(regression.coef_), members, -1).sum(axis=(0, 2))
-    return sums / sums.sum()
+    return sums / max(sums.sum(), np.finfo(np.float64).tiny)
 
 
 def _regression(strength: float) -> LogisticRegression:

@@ -10,6 +10,9 @@ import numpy as np
 
 DRAWS = 2000
 LEVEL = 0.95
+FEWEST = (
+    6  # differing clips with which McNemar's two-sided p can be below 1 - LEVEL: it is 0.031 if all favour one side
+)
 
 
 def location_interval(

@@ -4,6 +4,8 @@ import os
 import sys
 from types import ModuleType
 
+from scenes.learning.numerics import settle
+
 BACKENDS = ("tensorflow", "torch", "jax")
 
 # TensorFlow leaves oneDNN off on processors without AVX-512, where it trains ResNet50 three times as fast all the same.
@@ -25,6 +27,8 @@ if _backend == "torch" and "torch._dynamo" not in sys.modules:
     _compiler.disable = lambda: lambda function: function
     sys.modules["torch._dynamo"] = _compiler
     _UNUSED.add("torch._dynamo")
+
+settle(_backend)
 
 import keras  # noqa: E402
 

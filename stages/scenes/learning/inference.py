@@ -1,5 +1,6 @@
 """Running a trained network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def load_weights(network: keras.Model, path: Path) -> None:
     Raises
     ------
     InputError
-        If they are another network's, or truncated.
+        If they are another network's, truncated, or not finite.
     """
     try:
         network.load_weights(path)
@@ -30,6 +31,38 @@ def load_weights(network: keras.Model, path: Path) -> None:
         if not path.exists():
             raise FileNotFoundError(2, "No such file or directory", str(path)) from error
         raise InputError(f"{path}: truncated, or of other parameters; train it again with these") from error
+    if not finite(network):
+        raise InputError(f"{path}: holds weights that are not finite; train it again with a lower --lr")
+
+
+def finite(model: keras.Model | keras.optimizers.Optimizer) -> bool:
+    """Whether all variables of a model or an optimiser are finite numbers."""
+    return all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in model.variables)
+
+
+def refuse_not_finite(probabilities: np.ndarray, names: Sequence[str], model: Path | str) -> None:
+    """Hold a network to finite numbers: NaN stands for a clip without the modality, and for nothing else.
+
+    Parameters
+    ----------
+    probabilities : ndarray
+        `[n, ...]`, what the network gave.
+    names : sequence of str
+        Of the clips or seconds, for the error.
+    model : Path or str
+        Of the network, likewise.
+
+    Raises
+    ------
+    InputError
+        If a number is not finite.
+    """
+    wrong = np.flatnonzero(~np.isfinite(probabilities).reshape(len(probabilities), -1).all(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"{model}: its prediction for {names[wrong[0]]} is not finite ({len(wrong)} in all); train it again with "
+            "a lower --lr"
+        )
 
 
 def batch_size(network: keras.Model) -> int:

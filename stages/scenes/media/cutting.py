@@ -61,7 +61,7 @@ def cut_recording(recording: Recording, folder: Path) -> Cut:
     """
     state = repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in recording.files])
     done = folder / "done" / f"{recording.name}.json"
-    if done.exists() and (earlier := json.loads(done.read_text()))["state"] == state:
+    if done.exists() and (earlier := json.loads(done.read_text(encoding="utf-8")))["state"] == state:
         return Cut(earlier["clips"], earlier["files"])
 
     def clip(kind: str, index: int) -> str:

@@ -136,9 +136,10 @@ def early_exit(chosen: pd.DataFrame, classes: pd.DataFrame, figure: Callable[[st
     head = """\
 ### Knowing when to stop
 
-PROD after each second, as above; an ensemble decides as soon as its highest probability reaches a threshold, else with
-the clip. The threshold is the fastest that loses at most so many points on the validation fold; the columns show what
-it does to the evaluate clips, against deciding with the full clip, which is the paper's PROD.
+PROD after each second; an ensemble decides as soon as its highest probability reaches a threshold, else with the clip.
+Seconds are those of the recording that have to be read; an ensemble waits for its slowest member. The threshold is the
+fastest that loses at most so many points on the validation fold; the columns show what it does to the evaluate clips,
+against deciding with the full clip, which is the paper's PROD.
 
 """
     if chosen.empty:
@@ -158,7 +159,7 @@ it does to the evaluate clips, against deciding with the full clip, which is the
     return f"""\
 {head}{table(header, rows)}
 
-{figure("early_exit", "Accuracy against the mean seconds used")}
+{figure("early_exit", "Accuracy against the mean seconds of the recording")}
 
 How long it takes, in mean seconds of each class, where {least:g} points may be lost on the validation fold:
 

@@ -1,7 +1,7 @@
 """The figures of the report.
 
-Colours are those of Okabe and Ito, told apart by the colour-blind; marks, dashes and hatching tell them apart in print.
-The same data give the same SVG file: identifiers are salted with a constant and no date is written.
+Marks, dashes and hatching tell colours apart in print. The same data give the same SVG file: identifiers are salted
+with a constant and no date is written.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from scenes.reporting.colours import BLACK, BLUE, COLOURS, MARKS, ORANGE, SKY, VERMILION, line_style
 from scenes.stage.outputs import writing
 
 matplotlib.rcParams.update(
@@ -27,12 +28,6 @@ matplotlib.rcParams.update(
         "svg.hashsalt": "scenes",
     }
 )
-
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000",
-)  # fmt: skip
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)
-MARKS = "osD^vPX"
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -120,8 +115,8 @@ EARLY_CURVES = {
 }
 
 
-def early_detection(curves: pd.DataFrame, bands: dict[str, np.ndarray]) -> Figure:
-    """Accuracy after so many seconds (the paper, Fig. 4), its ten curves in three panels of one scale.
+def early_detection(curves: pd.DataFrame, bands: dict[str, np.ndarray], abscissa: str) -> Figure:
+    """Accuracy after so many segments of a second (the paper, Fig. 4), its ten curves in three panels of one scale.
 
     Parameters
     ----------
@@ -129,6 +124,8 @@ def early_detection(curves: pd.DataFrame, bands: dict[str, np.ndarray]) -> Figur
         `framework, seconds, accuracy`.
     bands : dict
         Of the frameworks drawn with one, the interval of each point, `[seconds, 2]`.
+    abscissa : str
+        What the seconds are.
     """
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     panels = figure.subplots(1, len(EARLY_CURVES), sharey=True)
@@ -147,17 +144,17 @@ def early_detection(curves: pd.DataFrame, bands: dict[str, np.ndarray]) -> Figur
                 for edge in (low, high):
                     axes.plot(curve["seconds"], edge, ":" if ensemble else "--", color=line["color"], linewidth=0.8)
         axes.set_title(title, loc="left")
-        axes.set_xlabel("seconds heard or seen")
         axes.set_xticks(range(1, 11))
         axes.grid(color="#DDDDDD", linewidth=0.6)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
     panels[0].set_ylabel("accuracy")
+    figure.supxlabel(abscissa, fontsize=9)
     return figure
 
 
 def early_exit(curves: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
-    """Accuracy against the mean seconds used, a panel an ensemble, with the thresholds chosen.
+    """Accuracy against the mean seconds of the recording, a panel an ensemble, with the thresholds chosen.
 
     Parameters
     ----------
@@ -194,7 +191,7 @@ def early_exit(curves: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
     else:
         panels[0, 0].set_visible(True)
         not_run(panels[0, 0])
-    figure.supxlabel("mean seconds used", fontsize=9)
+    figure.supxlabel("mean seconds of the recording", fontsize=9)
     figure.supylabel("accuracy", fontsize=9)
     return figure
 
@@ -215,8 +212,7 @@ def training_curves(families: dict[str, dict[str, pd.DataFrame]]) -> Figure:
             not_run(axes)
             continue
         for number, (member, history) in enumerate(histories.items()):
-            style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)], "markersize": 4}
-            style["markevery"] = max(1, len(history) // 10)
+            style = {**line_style(number), "markersize": 4, "markevery": max(1, len(history) // 10)}
             axes.plot(history["epoch"], history["accuracy"], label=member, linewidth=1.4, **style)
             if history["val_accuracy"].notna().any():
                 style |= {"linestyle": "--", "linewidth": 1, "markerfacecolor": "white"}
@@ -273,8 +269,12 @@ def agreement(right: pd.DataFrame, scenes: Sequence[str], classes: Sequence[str]
     classes : sequence of str
         The names of the classes.
     """
+    if right.empty:
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        not_run(figure.subplots())
+        return figure
     number, of = right.sum(axis=1).astype(int), right.notna().sum(axis=1)
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, max(4, 0.22 * len(classes))), layout="constrained")
     left, beside = figure.subplots(1, 2, width_ratios=(1, 1.1))
     counts = np.bincount(number, minlength=right.shape[1] + 1)
     bars = left.bar(range(len(counts)), counts, color=[VERMILION, *[SKY] * (len(counts) - 1)], edgecolor="white")

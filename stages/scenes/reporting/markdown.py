@@ -4,7 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from scenes.evaluation.uncertainty import FEWEST
+
 NOT_RUN = "not run"
+TOO_FEW = "too few differing clips"
 
 
 def table(header: list[str], rows: Iterable[list[str]]) -> str:
@@ -31,11 +34,13 @@ def nats(value: float, low: float = np.nan, high: float = np.nan) -> str:
 def paired(difference: float, low: float, high: float, only_first: int, only_second: int, p_value: float) -> list[str]:
     """A paired comparison in three cells: difference and interval, clips that only the one got right, McNemar's p."""
     p_cell = f"{p_value:.3f}" if p_value >= 0.001 else "< 0.001"
+    if only_first + only_second < FEWEST:
+        p_cell = TOO_FEW
     return [percent(difference, low, high, "+"), f"{only_first} : {only_second}", p_cell]
 
 
 def name(framework: str) -> str:
-    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`, joint `Xception`."""
+    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`, joint `VGG19`."""
     family, _, member = framework.partition("/")
     if family == "fuse":
         ensemble, _, rule = member.rpartition("-")
@@ -43,5 +48,18 @@ def name(framework: str) -> str:
     if family == "dcase_baseline":
         return f"baseline `{member}`"
     if family == "audio_visual":
-        return f"joint `{member}`"
+        return f"joint `{member.removesuffix('.scratch')}`" + (" from scratch" if member.endswith(".scratch") else "")
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")
+
+
+def segments(first: dict[str, float]) -> str:
+    """What the abscissa of Fig. 4 counts, from the seconds of the recording that each spectrogram's first patch needs.
+
+    `one-second segments; the first needs 1.89 s of the recording for MEL and GAM, 3.58 s for CQT, 1.00 s for frames`
+    """
+    kinds: dict[str, list[str]] = {}
+    for kind, seconds in first.items():
+        kinds.setdefault(f"{seconds:.2f} s", []).append(kind.upper())
+    kinds.setdefault("1.00 s", []).append("frames")
+    needed = [f"{seconds} for {' and '.join(names)}" for seconds, names in kinds.items()]
+    return f"one-second segments; the first needs {', '.join(needed)} of the recording"

@@ -1,13 +1,15 @@
 """The report's page: what was measured, on what, and what it means, as Markdown beside its figures."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from scenes.evaluation.metrics import macro_log_loss
+from scenes.evaluation.uncertainty import FEWEST
 from scenes.reporting import beyond, tables
-from scenes.reporting.claims import judged
+from scenes.reporting.claims import CONTRADICTED, SUPPORTED, UNDECIDED, judged
 from scenes.reporting.markdown import NOT_RUN, name, nats, paired, percent, table
 from scenes.reporting.published import ALL_MODELS_META_ACCURACY, AUDIO_VISUAL, BASELINE, LATER, TABLE_VI, TABLE_VII
 from scenes.reporting.results import NotRunError, Results
@@ -26,13 +28,13 @@ AudioSet.
 def page(
     results: Results,
     details: dict[str, pd.DataFrame],
-    detection: pd.DataFrame,
     seeds: pd.DataFrame,
     dataset: str,
     synthetic: bool,
     untrained: Callable[[str], bool],
     figure: Callable[[str, str], str],
     robustness: str,
+    abscissa: str,
 ) -> str:
     """Write the page.
 
@@ -40,11 +42,9 @@ def page(
     ----------
     results : Results
     details : dict
-        The tables by_location, calibration, ensembles, baseline, joint and missed of `scenes.reporting.tables`;
-        against_prod of `scenes.reporting.beyond`, and what it reads: calibrate, weights, early_exit_chosen,
-        early_exit_classes.
-    detection : DataFrame
-        metrics/early_detect.csv.
+        The tables by_location, calibration, ensembles, baseline, joint, missed and budget of
+        `scenes.reporting.tables`; against_prod of `scenes.reporting.beyond`, and what it reads: calibrate, weights,
+        early_exit_chosen, early_exit_classes.
     seeds : DataFrame
         metrics/seeds.csv.
     dataset : str
@@ -57,6 +57,8 @@ def page(
         From a figure's name and its description to the Markdown that shows it.
     robustness : str
         The section of `scenes.reporting.robustness`.
+    abscissa : str
+        What the seconds of early detection are.
 
     Returns
     -------
@@ -70,9 +72,8 @@ def page(
     ours = f"ours, {dataset}"
     published = {**TABLE_VI, **TABLE_VII, **AUDIO_VISUAL, **BASELINE}
     rest = tables.others(results, set(published))
-    rows = judged(results, detection)
-    verdicts = pd.Series([row[-1] for row in rows]).value_counts()
-    held, failed, absent = (verdicts.get(verdict, 0) for verdict in ("holds", "does not hold", NOT_RUN))
+    rows = judged(results)
+    verdicts = Counter(row[-1] for row in rows)
     return f"""\
 # Report
 
@@ -89,10 +90,16 @@ is right. *not run*: the prediction is not part of this run. The paper is
 {UNTRAINED if any(map(untrained, results.right)) else ""}
 ## The paper's claims
 
-Of {len(rows)} claims, {held} hold on the {dataset}, {failed} do not and {absent} need what was not run. Differences
-are in points, on the clips that both sides scored.
+Of {len(rows)} claims, {verdicts[SUPPORTED]} are supported on the {dataset}, {verdicts[CONTRADICTED]} are contradicted,
+{verdicts[UNDECIDED]} are undecided and {verdicts[NOT_RUN]} could not be tested: missing runs.
 
-{table(["claim, and when it holds", "paper", "here", "verdict"], rows)}
+A claim is supported if the 95 % interval lies wholly on its side of the threshold, contradicted if the interval lies
+wholly on the other side, and undecided otherwise. A threshold that the paper quotes, such as 17.1 points, counts as
+met by every figure that rounds to it. A claim of several parts is supported if every part is, and contradicted if one
+part is. Fewer than {FEWEST} differing clips, or an interval without width, decide nothing. Differences are in points,
+on the clips that both sides scored.
+
+{table(["claim", "paper", "here", "verdict"], rows)}
 
 ## Audio (Table VI)
 
@@ -125,6 +132,8 @@ exact test. It is better or worse where the interval leaves out 0 and p is below
 
 {_joint_table(details["joint"], mark)}
 
+{_budget_text(details["budget"])}
+
 ## The DCASE baseline
 
 The paper measures itself against the baseline of DCASE 2021 Task 1B: OpenL3's embeddings of sound, of pictures, of both
@@ -142,8 +151,9 @@ that only the one got right, and McNemar's exact test.
 
 DCASE 2021 Task 1B scores each second without sight of its neighbours and ranks by the log loss. A patch of a
 spectrogram hears 1.858 s, so the spectrogram networks also have a strict row: the second's own samples, zero-padded.
-The joint network, which hears patches too, has none, nor has an ensemble that holds it. All other classifiers are
-strict as they are. An ensemble's row is the PROD fusion of its members' strict seconds.
+A row that says how much it hears is not strict; the joint network and audio embeddings of whole clips have no strict
+row, nor has an ensemble that holds one of them. All other classifiers are strict as they are. An ensemble's row is the
+PROD fusion of its members' strict seconds.
 
 {tables.one_second(results, ours, mark)}
 
@@ -170,7 +180,9 @@ Every framework's accuracy and log loss by class, of clips and of single seconds
 
 ## Early detection (Fig. 4)
 
-{figure("early_detect", "Accuracy after 1 to 10 seconds, with 95 % intervals of the audio-visual ensembles")}
+{figure("early_detect", "Accuracy after 1 to 10 segments, with 95 % intervals of the audio-visual ensembles")}
+
+The abscissa is the paper's: {abscissa}. An ensemble waits for its slowest member.
 
 {beyond.early_exit(details["early_exit_chosen"], details["early_exit_classes"], figure)}
 
@@ -245,6 +257,20 @@ def _joint_table(against: pd.DataFrame, mark: Callable[[str], str]) -> str:
     return table(header, rows) if rows else "Not run."
 
 
+def _budget_text(trainings: pd.DataFrame) -> str:
+    if trainings.empty:
+        return ""
+    names = {"single": "the two trained alone", "scratch": "scratch"}
+    rows = [[name(row.network), names[row.start], row.sound, row.frames] for row in trainings.itertuples()]
+    header = ["network", "starts from", "sound: epochs × seconds", "frames: epochs × seconds"]
+    return f"""\
+The training budget, in epochs and in seconds drawn from each train clip per epoch. A joint network that starts from the
+two trained alone has had their training and its own: its rows do not compare at equal budgets. A joint network from
+scratch compares at equal epochs with networks of as many epochs.
+
+{table(header, rows)}"""
+
+
 def _calibration_table(results: Results, errors: pd.DataFrame) -> str:
     figures = errors.query("protocol == 'clip'").set_index("framework")
     rows = []
@@ -260,6 +286,8 @@ def _calibration_table(results: Results, errors: pd.DataFrame) -> str:
 
 
 def _missed_text(results: Results, clips: pd.DataFrame) -> str:
+    if not results.classifiers:
+        return "Not run."
     right = results.right[results.classifiers]
     # Of classifiers as good as these whose errors fell on different clips.
     chance = (1 - right.mean()).prod() * len(right)

@@ -24,7 +24,9 @@ from scenes.stage.errors import InputError
 
 STRICT = ".strict"
 JOINT = "audio_visual/"
+SCRATCH = ".scratch"  # of the joint network that does not start from trained ones
 PATCHES = ("audio_spectrogram/", JOINT)  # whose seconds are patches, which hear more than a second
+EMBEDDINGS = "audio_embedding/"
 
 
 class NotRunError(Exception):
@@ -49,6 +51,8 @@ class Results:
         Of each ensemble and rule, `[clips, classes]`.
     ensembles : dict
         The classifiers of each ensemble.
+    unit : str
+        Of audio embeddings: `second`, or `clip` where every second is the whole clip's.
     """
 
     clips: pd.DataFrame
@@ -57,6 +61,7 @@ class Results:
     baseline: dict[str, np.ndarray]
     fused: dict[str, np.ndarray]
     ensembles: dict[str, list[str]]
+    unit: str = "second"
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -152,8 +157,14 @@ class Results:
         """The framework of highest accuracy, all of them run."""
         return max(names, key=lambda name: np.nanmean(self.of(name)))
 
+    def hears(self, name: str) -> str:
+        """What a classifier's seconds hear if it is more than a second; else empty."""
+        if name.startswith(EMBEDDINGS) and self.unit == "clip":
+            return "the whole clip"
+        return "1.858 s" if name.startswith(PATCHES) and STRICT not in name else ""
+
     def members_seconds(self, ensemble: str, strict: bool = False) -> np.ndarray:
-        """Probabilities of the members' seconds, `[members, clips, 10, classes]`; strict ones where they hear patches.
+        """Probabilities of the members' seconds, `[members, clips, 10, classes]`; strict ones where they hear more.
 
         Raises
         ------
@@ -164,7 +175,7 @@ class Results:
             raise NotRunError(ensemble)
         members = self.ensembles[ensemble]
         if strict:
-            members = [name + STRICT if name.startswith(PATCHES) else name for name in members]
+            members = [name + STRICT if self.hears(name) else name for name in members]
         return np.stack([self.seconds_of(name) for name in members])
 
     def early_interval(self, ensemble: str, heard: int) -> tuple[float, float]:
@@ -173,7 +184,9 @@ class Results:
         return location_interval(right(self.labels, prod(np.stack(clips))), self.places)
 
 
-def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) -> tuple[Results, list[Path]]:
+def read_results(
+    split: Path, classes: Path, frameworks: list[str], fused: str, unit: str
+) -> tuple[Results, list[Path]]:
     """Read predictions and keep those of the evaluate clips whose class is known.
 
     Parameters
@@ -185,6 +198,8 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
         one is named.
     fused : str
         Path of an ensemble's predictions, with `{ensemble}` and `{rule}`.
+    unit : str
+        Of audio embeddings, see `Results`.
 
     Returns
     -------
@@ -227,7 +242,8 @@ def read_results(split: Path, classes: Path, frameworks: list[str], fused: str) 
     )
     seconds = {name: baseline_scores.seconds(array) if name in BASELINE else array for name, array in frames.items()}
     baseline = {name: baseline_scores.clips(array) for name, array in frames.items() if name in BASELINE}
-    if not seconds:
+    if not seconds and not fusions:
         raise InputError(f"{paths[0] if paths else 'report'}: no classifier has predictions; run a predict stage first")
     missing = [path for name, path in {**files, **fused_files}.items() if name not in {**seconds, **fusions}]
-    return Results(outside_train[chosen].reset_index(drop=True), table, seconds, baseline, fusions, ensembles), missing
+    evaluated = outside_train[chosen].reset_index(drop=True)
+    return Results(evaluated, table, seconds, baseline, fusions, ensembles, unit), missing

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from scenes.evaluation.robustness import CLEAN
-from scenes.reporting.figures import COLOURS, MARKS, not_run
+from scenes.reporting.colours import line_style
+from scenes.reporting.figures import not_run
 from scenes.reporting.markdown import NOT_RUN, nats, percent, table
 
 ENSEMBLES = ["audio_spectrograms", "visual_top3", "mel_inception", "all_models"]
@@ -69,13 +70,13 @@ def accuracies(scores: pd.DataFrame) -> Figure:
         return figure
     conditions = list(scores["condition"].unique())
     for number, ensemble in enumerate(ENSEMBLES):
-        style = {"color": COLOURS[number], "marker": MARKS[number], "markersize": 5}
+        style = {**line_style(number), "markersize": 5}
         rows = scores[scores["ensemble"] == ensemble].set_index("condition").reindex(conditions)
         at = np.arange(len(conditions)) + 0.16 * (number - (len(ENSEMBLES) - 1) / 2)
         beyond = np.abs(rows[["low", "high"]].to_numpy().T - rows["accuracy"].to_numpy())
         label = ensemble + (": not run" if rows["accuracy"].isna().all() else "")
         axes.errorbar(at, rows["accuracy"], beyond, linestyle="none", elinewidth=0.8, capsize=2, label=label, **style)
-        axes.axhline(rows.loc[CLEAN, "accuracy"], color=COLOURS[number], linewidth=0.8, linestyle=":")
+        axes.axhline(rows.loc[CLEAN, "accuracy"], color=style["color"], linewidth=0.8, linestyle=":")
     axes.set_xticks(range(len(conditions)), conditions, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_xticks(np.arange(len(conditions) - 1) + 0.5, minor=True)
     axes.grid(which="minor", axis="x", color="#DDDDDD", linewidth=0.6)

@@ -10,7 +10,7 @@ from scenes.evaluation.metrics import brier, by_class, calibration_error, log_lo
 from scenes.evaluation.uncertainty import location_interval, mcnemar
 from scenes.reporting.markdown import NOT_RUN, name, nats, percent, table
 from scenes.reporting.published import BASELINE, Published
-from scenes.reporting.results import PATCHES, STRICT, NotRunError, Results
+from scenes.reporting.results import SCRATCH, STRICT, NotRunError, Results
 
 # An ensemble's fusion where one stands for it, as in the paper.
 MAIN = ["fuse/audio_best-prod", "fuse/visual_images-prod", "fuse/mel_inception-prod", "fuse/all_models-prod"]
@@ -75,8 +75,8 @@ def one_second(results: Results, ours: str, mark: Callable[[str], str]) -> str:
     for framework, seconds in results.seconds.items():
         if framework not in BASELINE:
             accuracy, loss = _second_cells(results, seconds)
-            hears = " (hears 1.858 s)" if framework.startswith(PATCHES) and STRICT not in framework else ""
-            title = f"{framework.split('/')[0]} {name(framework)}{hears}"
+            hears = results.hears(framework)
+            title = f"{framework.split('/')[0]} {name(framework)}{f' (hears {hears})' if hears else ''}"
             rows.append([title, "", "", accuracy + mark(framework.removesuffix(STRICT)), loss, ""])
     for ensemble in results.ensembles:
 
@@ -142,9 +142,8 @@ def against_single(results: Results) -> pd.DataFrame:
     """
     rows = []
     for joint in results.joint:
-        single = ["audio_spectrogram/mel", f"visual_image/{joint.split('/')[1]}"]
-        others = {name: results.probabilities[name] for name in single if name in results.probabilities}
-        if len(others) == len(single):
+        others = {name: results.probabilities[name] for name in _single(joint) if name in results.probabilities}
+        if len(others) == 2:
             others["prod"] = prod(np.stack(list(others.values())))
         for other, probabilities in others.items():
             hits = [right(results.labels, clips) for clips in (results.probabilities[joint], probabilities)]
@@ -155,6 +154,44 @@ def against_single(results: Results) -> pd.DataFrame:
     columns = ["joint", "other", "joint_accuracy", "other_accuracy", "joint_log_loss", "other_log_loss",
                "clips", "difference", "low", "high", "only_joint", "only_other", "p_value"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
+
+
+def budget(results: Results, epochs: dict[str, int], seconds: dict[str, int], start: str) -> pd.DataFrame:
+    """How much training each network of both modalities has had, and its two networks of one.
+
+    Parameters
+    ----------
+    results : Results
+    epochs : dict
+        Of each classifier.
+    seconds : dict
+        Of each family, how many of a train clip's seconds are drawn in an epoch.
+    start : str
+        `single` if the networks of both modalities, but those from scratch, start from the two trained ones.
+
+    Returns
+    -------
+    DataFrame
+        `network, start`, the start being `single` or `scratch`; `sound, frames`: the trainings that a network's part
+        of this modality has had, as `epochs x seconds + ...`, or empty.
+    """
+
+    def trainings(*frameworks: str) -> str:
+        return " + ".join(f"{epochs.get(name, '?')} × {seconds.get(name.split('/')[0], '?')}" for name in frameworks)
+
+    rows = {}
+    for joint in results.joint:
+        sound, frames = _single(joint)
+        before = [[sound], [frames]] if start == "single" and not joint.endswith(SCRATCH) else [[], []]
+        rows[sound] = ("scratch", trainings(sound), "")
+        rows[frames] = ("scratch", "", trainings(frames))
+        rows[joint] = ("single" if before[0] else "scratch", *(trainings(*part, joint) for part in before))
+    return pd.DataFrame([(name, *row) for name, row in rows.items()], columns=["network", "start", "sound", "frames"])
+
+
+def _single(joint: str) -> list[str]:
+    """The two networks of one modality of which a network of both consists: of sound, of frames."""
+    return ["audio_spectrogram/mel", f"visual_image/{joint.split('/')[1].removesuffix(SCRATCH)}"]
 
 
 def beside_baseline(results: Results, ours: str, mark: Callable[[str], str]) -> str:
@@ -251,6 +288,8 @@ def missed(results: Results) -> pd.DataFrame:
 
     `taken_for` is what most of the classifiers, of which there are `classifiers`, took it for.
     """
+    if not results.classifiers:
+        return pd.DataFrame(columns=["clip", "scene", "city", "location", "taken_for", "classifiers"])
     right = results.right[results.classifiers]
     wrong = (right.sum(axis=1) == 0).to_numpy() & right.notna().any(axis=1).to_numpy()
     predicted = np.stack([results.probabilities[framework][wrong].argmax(axis=1) for framework in results.classifiers])

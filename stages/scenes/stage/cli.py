@@ -23,8 +23,10 @@ def run(*commands: Callable) -> None:
 
     Options may be written with underscores, as DVC unpacks them from params.yaml, or with dashes. An `InputError` or
     an `OSError` (missing file, full disk) ends the script with one line on standard error and exit code 1, a wrong
-    option likewise with 2, SIGINT (Ctrl-C) and SIGTERM with 130 and 143, as shells have it.
+    option likewise with 2, SIGINT (Ctrl-C) and SIGTERM with 130 and 143, as shells have it. A character that the
+    encoding of standard output lacks is printed as its escape, as Python does on standard error.
     """
+    sys.stdout.reconfigure(errors="backslashreplace")
     app = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,

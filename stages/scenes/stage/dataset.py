@@ -122,17 +122,19 @@ def place(table: pd.DataFrame) -> pd.Series:
 def hold_out(table: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
     """Move `fraction` of each class's train locations, whole and at least one, to the validation fold.
 
-    A class with a single train location keeps it; a location of several classes is held out of all of them.
-    `fraction` 0 leaves the table as it is (the paper's protocol).
+    No class is left without a train location; a location of several classes is held out of all of them. `fraction` 0
+    leaves the table as it is (the paper's protocol).
     """
     train = table[table["fold"] == "train"]
     generator = np.random.default_rng(seed)
+    places = {scene: set(place(clips)) for scene, clips in train.groupby("scene")}
     held: set[str] = set()
-    for _, clips in train.groupby("scene"):
-        places = np.unique(place(clips))
-        count = min(max(1, round(fraction * len(places))), len(places) - 1) if fraction else 0
-        # First those that are held out of another class already.
-        held.update(sorted(generator.permutation(places), key=lambda name: name not in held)[:count])
+    for own in places.values():
+        count = max(1, round(fraction * len(own))) if fraction else 0
+        # First those that are held out of another class already; never the last of any class.
+        for name in sorted(generator.permutation(sorted(own)), key=lambda name: name not in held):
+            if len(own & held) < count and all(others - held - {name} for others in places.values()):
+                held.add(name)
     validation = (table["fold"] == "train") & place(table).isin(held)
     return table.assign(fold=table["fold"].mask(validation, "validation"))
 
@@ -159,6 +161,24 @@ def read_media(path: Path, column: str) -> list[str]:
     return list(read_table(path, [column], more=True)[column])
 
 
+def train_rows(path: Path, column: str) -> np.ndarray:
+    """Numbers of the rows of `data/media.csv` that are train clips and have the file of `column`, int `[n]`.
+
+    An untrained network takes batch norm's averages from these clips: no evaluate clip has a part in them. Clips that
+    are held out for validation count as train clips, so that embeddings do not depend on which ones are.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or no such clip.
+    """
+    table = read_table(path, [column, "fold"], more=True)
+    rows = np.flatnonzero((table["fold"] != "evaluate") & (table[column] != ""))
+    if not len(rows):
+        raise InputError(f"{path}: no train clip has {column}; an untrained network needs some for its batch norm")
+    return rows
+
+
 def read_classes(path: Path) -> pd.DataFrame:
     """Read `data/classes.csv`, columns `class,meta_class`, in the order of every class axis."""
     return read_table(path, CLASS_COLUMNS)
@@ -179,7 +199,7 @@ def open_array(path: Path) -> np.ndarray:
     """
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise InputError(f"{path}: not a whole .npy array ({error}); remove it and run its stage again") from error
 
 

@@ -1,11 +1,19 @@
 """Options that several scripts have, with their help and their range; the defaults in the scripts are the paper's."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
-PrecisionName = Literal["auto", "float32", "bfloat16"]
+PrecisionName = Literal["float32", "bfloat16"]
+
+
+def _precision(name: str) -> str:
+    if name in get_args(PrecisionName):
+        return name
+    reason = "; what the machine can do no longer decides it" if name == "auto" else ""
+    raise typer.BadParameter(f"--precision {name}: write {' or '.join(get_args(PrecisionName))}{reason}")
+
 
 SampleRate = Annotated[int, typer.Option(help="samples a second; other sound is resampled", min=8_000, max=192_000)]
 FFT = Annotated[int, typer.Option(help="samples of an FFT", min=16, max=2**20)]
@@ -32,12 +40,22 @@ Units = Annotated[int, typer.Option(help="units of the first dense layer", min=1
 DropoutRates = Annotated[list[float], typer.Option(help="dropout rate of each group", min=0.0, max=0.99)]
 DropoutRate = Annotated[float, typer.Option(help="dropout rate after each dense layer", min=0.0, max=0.99)]
 Momentum = Annotated[float, typer.Option(help="of batch norm's moving averages", min=0.0, max=0.9999)]
+BatchNorm = Annotated[
+    Literal["both", "after"],
+    typer.Option(help="both: before and after each convolution; after: before the first and after each"),
+]
+Unit = Annotated[
+    Literal["second", "clip"], typer.Option(help="audio embeddings: one a second, or the clip's ten times")
+]
 Modality = Annotated[Literal["audio", "video"], typer.Option(help="what the embeddings are of")]
 Size = Annotated[int, typer.Option(help="height and width of the network's input, pixels", min=32, max=2048)]
 Pretrained = Annotated[bool, typer.Option(help="start from trained weights, not from seeded random ones")]
-Weights = Annotated[str, typer.Option(help="file or folder of the trained weights; none: the published ones")]
+Weights = Annotated[str, typer.Option(help="file of the trained weights; none: the published ones")]
 WeightsDir = Annotated[Path, typer.Option(help="folder of downloads", envvar="SCENES_WEIGHTS")]
-Precision = Annotated[PrecisionName, typer.Option(help="numbers in the layers; auto: bfloat16 where it is faster")]
+Precision = Annotated[
+    PrecisionName,
+    typer.Option(help="numbers in the layers", parser=_precision, metavar=f"[{'|'.join(get_args(PrecisionName))}]"),
+]
 Seed = Annotated[int, typer.Option(help="seed of whatever is drawn at random", min=0, max=2**32 - 1)]
 
 MIXUP_PARTS = ["beta", "original", "uniform"]

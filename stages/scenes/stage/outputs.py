@@ -49,7 +49,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write `content` as indented JSON; a number that is not defined (NaN) becomes null."""
     defined = {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in content.items()}
     with writing(path) as temporary:
-        temporary.write_text(json.dumps(defined, indent=2, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(defined, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

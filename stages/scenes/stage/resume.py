@@ -1,18 +1,24 @@
 """Going on after a kill: partial work kept in `.resume/`, keyed by everything that it depends on."""
 
 import hashlib
+import os
 import shutil
 import sys
+from importlib import metadata
 from pathlib import Path
 
 FOLDER = Path(".resume")
+# What decides numbers besides code, options and inputs: these libraries and, of networks, these environment variables.
+LIBRARIES = ("av", "gammatone", "keras", "librosa", "numpy", "scipy", "soundfile", "soxr", "tensorflow", "torch")
+OF_NETWORKS = ("KERAS_BACKEND", "OMP_NUM_THREADS")  # how many threads share a sum decides its last digits
 
 
 def resume_folder(output: Path, inputs: list[Path]) -> Path:
     """The scratch folder of the run that makes `output`, kept until `finish` and found again by the same run only.
 
-    Its name holds a hash of the command line, of the project's code that is loaded, and of the names, sizes and times
-    of `inputs`. Folders of other runs that make the same output are stale and removed.
+    Its name holds a hash of the command line, of the project's code that is loaded, of the versions of libraries, of
+    the backend and the number of threads where there are networks, and of `inputs`: the content of tables (`.csv`), the
+    names, sizes and times of all others. Folders of other runs that make the same output are stale and removed.
 
     Raises
     ------
@@ -23,9 +29,13 @@ def resume_folder(output: Path, inputs: list[Path]) -> Path:
     code = {Path(module.__file__) for module in sys.modules.values() if getattr(module, "__file__", None)}
     for path in sorted(path for path in code if Path(__file__).parents[2] in path.parents):
         key.update(path.read_bytes())
+    key.update(repr([_version(library) for library in LIBRARIES]).encode())
+    if "torch" in sys.modules or "keras" in sys.modules:
+        key.update(repr([os.environ.get(variable) for variable in OF_NETWORKS]).encode())
     for path in inputs:
         stat = path.stat()
-        key.update(repr((str(path), stat.st_size, stat.st_mtime_ns)).encode())
+        identity = path.read_bytes() if path.suffix == ".csv" else (stat.st_size, stat.st_mtime_ns)
+        key.update(repr((str(path), identity)).encode())
     owner = "-".join(output.relative_to(output.anchor).parts)
     folder = FOLDER / f"{owner}@{key.hexdigest()[:16]}"
     for stale in FOLDER.glob(f"{owner}@*"):
@@ -33,6 +43,13 @@ def resume_folder(output: Path, inputs: list[Path]) -> Path:
             shutil.rmtree(stale)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _version(library: str) -> str | None:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def finish(folder: Path) -> None:
