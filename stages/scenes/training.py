@@ -259,7 +259,8 @@ class Checkpoint(keras.callbacks.Callback):
                 epoch = self._load(state, trainer)
                 break
             except Exception as error:  # each library has its own for a damaged file
-                damage.append(f"{state}: unusable ({str(error).splitlines()[0]})")
+                reason = str(error).partition("\n")[0].partition(". ")[0]
+                damage.append(f"{state}: unusable ({reason})")
                 shutil.rmtree(state)
         else:
             for variable, value in zip(variables, start, strict=True):
