@@ -192,13 +192,18 @@ def test_two_seconds_are_two(tmp_path, members):
 def test_bad_files_are_one_line_each_and_the_good_one_is_kept(tmp_path, trained):
     whole = write_mp4(tmp_path / "whole.mp4", faststart=True)
     (tmp_path / "truncated.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
+    (tmp_path / "half.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     (tmp_path / "text.mp4").write_text("not a film at all")
-    result = classify(trained, "truncated.mp4", "text.mp4", "missing.mp4", "whole.mp4", "--json", "a.json")
+    result = classify(trained, "truncated.mp4", "text.mp4", "missing.mp4", "half.mp4", "whole.mp4", "--json", "a.json")
     assert result.returncode == 1
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert [line.split(":")[1].strip() for line in errors] == ["truncated.mp4", "text.mp4", "missing.mp4"]
     assert "Traceback" not in result.stderr
-    assert [entry["file"] for entry in json.loads(Path("a.json").read_text())["files"]] == ["whole.mp4"]
+    half, entire = json.loads(Path("a.json").read_text())["files"]
+    assert (half["file"], entire["file"], entire["warnings"]) == ("half.mp4", "whole.mp4", [])
+    assert half["label"] in CLASSES and half["seconds_read"] == 5
+    assert half["warnings"] == [f"truncated: its {kind} ends at 5 of 10 s" for kind in ("audio", "video")]
+    assert f"warning: half.mp4: {half['warnings'][0]}" in result.stderr
 
 
 def test_folders_and_files_of_any_name_with_a_figure_each(trained):
