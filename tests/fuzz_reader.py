@@ -23,7 +23,7 @@ from scenes.media.container import open_media
 from scenes.media.pictures import Painter, Picture
 from scenes.stage.errors import InputError
 
-MEMORY, SECONDS = 3 * 2**30, 20
+MEMORY, SECONDS = 3 * 2**30, 120
 KINDS = {  # codecs of pictures and sound
     "mp4": ("libx264", "aac"), "mkv": ("libx264", "pcm_s16le"), "mov": ("mpeg4", "pcm_s16be"), "avi": ("mpeg4", "mp3"),
     "ts": ("mpeg2video", "mp2"), "webm": ("libvpx", "libopus"), "wav": (None, "pcm_s16le"), "flac": (None, "flac"),

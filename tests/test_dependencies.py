@@ -39,7 +39,7 @@ def groups(names: list[str]) -> set[str]:
 
 SEEDED = {
     "seed": {"train-audio-spectrogram", "train-audio-embedding", "train-visual-embedding", "train-visual-image",
-             "train-audio-visual", "train-dcase-baseline"},
+             "train-audio-visual", "train-audio-visual-scratch", "train-dcase-baseline"},
     "split.seed": {"split", "train-dcase-baseline"},
     "audio_embedding.seed": {"embed-audio"},
     "visual_embedding.seed": {"embed-visual"},
@@ -66,7 +66,8 @@ def test_weights_that_are_overwritten_put_the_stages_out_of_date_that_load_them(
     """By files in the project and outside; the word none is a file that never changes."""
     outside = str(tmp_path_factory.mktemp("weights") / "b.h5")
     loaded = {"a.h5": ["embed-visual@MobileNetV2", "train-visual-image@MobileNetV2"], outside: ["embed-audio@Cnn14"],
-              "c.h5": ["train-audio-visual@MobileNetV2"], "d.h5": ["embed-openl3@visual"]}  # fmt: skip
+              "c.h5": ["train-audio-visual-scratch@MobileNetV2", "train-audio-visual@MobileNetV2"],
+              "d.h5": ["embed-openl3@visual"]}  # fmt: skip
     set_params(dict(zip(["visual.MobileNetV2.weights", "audio.Cnn14.weights", "audio_visual.image.weights",
                          "openl3.visual.weights"], loaded, strict=True)))  # fmt: skip
     for path in loaded:
@@ -80,12 +81,14 @@ def test_weights_that_are_overwritten_put_the_stages_out_of_date_that_load_them(
     assert groups(of_weights["none"]) == {"embed-audio", "embed-visual", "embed-openl3", "train-visual-image"}
 
     stages = [*loaded["a.h5"], *loaded[outside], "embed-audio@ResNet38"]
+    collected = [stage for name in stages for stage in repo.stage.collect(name)]
+    for path in [Path(file.fs_path) for stage in collected for file in (*stage.deps, *stage.outs)]:
+        if path.suffix:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        elif not path.exists():
+            path.mkdir(parents=True)
     for name in stages:
-        (stage,) = repo.stage.collect(name)
-        for file in (*stage.deps, *stage.outs):
-            if not Path(file.fs_path).exists():
-                Path(file.fs_path).parent.mkdir(parents=True, exist_ok=True)
-                Path(file.fs_path).touch()
         repo.commit(name, force=True)
     for path, content, changed in (("a.h5", "new", ["a.h5"]), (outside, "new", ["a.h5", outside])):
         Path(path).write_text(content)

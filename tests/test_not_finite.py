@@ -97,7 +97,7 @@ def test_a_prediction_of_a_disturbed_clip_that_is_not_finite_names_it():
     spectrograms = np.zeros((9, 2, 2, 16, 704), np.float16)
     spectrograms[6, 1] = np.nan
     np.save("s.npy", spectrograms)
-    vgg14(10, [1] * 4, 2, [0.0] * 4, 0.0, 0.9, bins=16).save_weights("m.weights.h5")
+    vgg14(10, [1] * 4, 2, [0.0] * 4, 0.0, 0.9, "both", (16, 128)).save_weights("m.weights.h5")
     result = run("predict_robustness.py", "audio-spectrogram", "split.csv", "classes.csv", "s.npy", "m.weights.h5",
                  "p.npy", "--seconds", "1", *4 * ["--widths", "1"], "--dense", "2")  # fmt: skip
     assert result.returncode == 1 and not Path("p.npy").exists()

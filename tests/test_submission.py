@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import seeds
 import submission
 from made_up import CLASSES, probabilities
 
@@ -59,21 +58,3 @@ def test_a_missing_file_or_prediction_is_named(unlabelled):
         submission.clips(Path("evaluation.csv"), Path("sound"), Path("films"), Path("split.csv"))
     with pytest.raises(InputError, match="classes.csv: a tab-separated table without the column filename_audio"):
         submission.clips(Path("classes.csv"), Path("sound"), Path("films"), Path("split.csv"))
-
-
-def test_seeds_of_experiments():
-    Path("experiments.csv").write_text(
-        "Experiment,rev,typ,metrics/audio_spectrogram/mel.json:accuracy,metrics/fuse/all_models-prod.json:accuracy,"
-        "metrics/fuse/all_models-prod.json:clips,seed\n"
-        ",workspace,baseline,0.5,0.75,20,0\n"
-        "main,abc,baseline,0.5,0.75,20,0\n"
-        "one,def,branch_base,0.25,!,20,1\n"
-    )
-    seeds.main(Path("experiments.csv"), Path("seeds.csv"))
-    assert Path("seeds.csv").read_text().splitlines() == [
-        "framework,seed,accuracy", "audio_spectrogram/mel,0,0.5", "audio_spectrogram/mel,1,0.25",
-        "fuse/all_models-prod,0,0.75",
-    ]  # fmt: skip
-    Path("other.csv").write_text("Experiment,rev\n")
-    with pytest.raises(InputError, match="other.csv: a table without the column seed"):
-        seeds.main(Path("other.csv"), Path("seeds.csv"))

@@ -158,12 +158,12 @@ def train(
     def start_epoch(epoch: int, logs: dict | None = None) -> None:
         for state in drawn:
             state.assign([int(keras.ops.convert_to_numpy(state)[0]), epoch * len(batches)])
+        draw_apart(network)
         # Torch's dropout draws from the process' generator: after a kill too, as it would have.
         keras.utils.set_random_seed(int(np.random.SeedSequence([recipe.seed, epoch]).generate_state(1)[0]))
         batches.shuffle(epoch)
 
     epochs_seen = checkpoint.restore(trainer)
-    draw_apart(network)
     with log.bar:
         trainer.fit(
             batches,
