@@ -202,7 +202,7 @@ def test_bad_files_are_one_line_each_and_the_good_one_is_kept(tmp_path, trained)
     half, entire = json.loads(Path("a.json").read_text())["files"]
     assert (half["file"], entire["file"], entire["warnings"]) == ("half.mp4", "whole.mp4", [])
     assert half["label"] in CLASSES and half["seconds_read"] == 5
-    assert half["warnings"] == [f"truncated: its {kind} ends at 5 of 10 s" for kind in ("audio", "video")]
+    assert {f"truncated: its {kind} ends at 5 of 10 s" for kind in ("audio", "video")} <= set(half["warnings"])
     assert f"warning: half.mp4: {half['warnings'][0]}" in result.stderr
 
 
