@@ -29,9 +29,14 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True)
 def _scratch(tmp_path, monkeypatch):
-    """Each test works in a folder of its own, where `.resume/` too lands, and leaves Keras' precision as it was."""
+    """Each test has a folder of its own, where `.resume/` too lands; Keras' precision and joblib's workers are reset.
+
+    Joblib reuses the workers of a process, which stay in the folder that was the current one when they started.
+    """
     monkeypatch.chdir(tmp_path)
     yield
+    if "joblib" in sys.modules:
+        sys.modules["joblib"].externals.loky.get_reusable_executor(reuse=True).shutdown(wait=True)
     if "keras" in sys.modules:
         sys.modules["keras"].config.set_dtype_policy("float32")
 
