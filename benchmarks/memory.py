@@ -85,11 +85,11 @@ def main(only: list[str] | None = None, size: int = 128) -> None:
                 "predict.py", "visual-image", *tables, "frames.npy", "i.weights.h5", *scores, *network,
             ]),
             ("train-visual-embedding", [
-                "train_embedding.py", *tables, "embedding.npy", "m.weights.h5", "h.csv", "--modality", "video", *widths,
+                "train_embedding.py", "visual-embedding", *tables, "embedding.npy", "m.weights.h5", "h.csv", *widths,
                 *epoch,
             ]),
             ("predict-visual-embedding", [
-                "predict.py", "embedding", *tables, "embedding.npy", "m.weights.h5", *scores, "--modality", "video",
+                "predict.py", "visual-embedding", *tables, "embedding.npy", "m.weights.h5", *scores,
                 *widths,
             ]),
             ("train-audio-visual", [

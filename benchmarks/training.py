@@ -15,7 +15,7 @@ import typer
 from measure import machine, median_seconds, show
 
 from scenes.classifiers.patches import patches
-from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
+from scenes.classifiers.vgg14 import Options, vgg14
 from scenes.learning.backend import keras
 from scenes.learning.batches import MixedBatches
 from scenes.learning.precision import policy
@@ -43,7 +43,7 @@ class Ready(keras.utils.PyDataset):
 
 def network(precision: str) -> keras.Model:
     keras.config.set_dtype_policy(precision)
-    return vgg14(CLASSES, WIDTHS, 1024, DROPOUT, 0.4, 0.9, "both")
+    return vgg14(CLASSES, Options())
 
 
 def operations(net: keras.Model) -> float:

@@ -24,13 +24,14 @@ from scenes.evaluation.early_exit import (
     thresholds,
     waits,
 )
-from scenes.evaluation.needs import read_needs, seconds_needed
+from scenes.evaluation.needs import read_needs
 from scenes.evaluation.predictions import read_predictions, rows_of, with_families
 from scenes.evaluation.uncertainty import location_interval, mcnemar
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import labels, place, read_classes, read_split
 from scenes.stage.outputs import write_csv, write_json
+from scenes.systems import needs_of
 
 VALIDATION = {"accuracy": "validation_accuracy", "seconds": "validation_seconds"}
 
@@ -63,7 +64,7 @@ def main(
         names = with_families(members.split(","))
         files = [Path(predictions.format(classifier=name)) for name in names]
         said = np.stack([read_predictions(path, clips, table) for path in files])
-        steps = growing(said), waits(said, np.stack([seconds_needed(name, unit, of_patches) for name in names]))
+        steps = growing(said), waits(said, np.stack([needs_of(name, unit, of_patches) for name in names]))
         held_out, unseen = ([step[:, rows] for step in steps] for rows in (validation, evaluate))
         if np.isnan(held_out[0]).all():
             print(f"not run: {ensemble}: no validation fold, or no prediction of its clips", file=sys.stderr)

@@ -35,6 +35,7 @@ from scenes.stage.cli import run
 from scenes.stage.dataset import SECONDS, read_table
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_csv, writing
+from scenes.systems import FAMILIES
 
 DEMO = Path("data/demo/clips/evaluation_setup")
 DATA_SETS = {
@@ -46,8 +47,6 @@ BARS = ["dcase_baseline/official", "fuse/mel_inception-prod", "fuse/all_models-p
 BANDS = ["mel_inception", "all_models"]
 RELIABILITY = ["audio_best-prod", "visual_images-prod", "mel_inception-prod",
                "all_models-mean", "all_models-prod", "all_models-max"]  # fmt: skip
-FAMILIES = ["audio_spectrogram", "audio_embedding", "visual_image", "visual_embedding", "audio_visual",
-            "dcase_baseline"]  # fmt: skip
 # Networks that start trained, of the frameworks and the family that are not named after theirs.
 NETWORKS = {
     "dcase_baseline/early": ["audio", "visual"],
@@ -169,7 +168,7 @@ def _of_a_stage(path: Path, columns: list[str]) -> pd.DataFrame:
 
 def _first_patches(results: Results, needs: str) -> dict[str, float]:
     """Seconds of the recording that the first patch of each spectrogram needs, of those that were run."""
-    kinds = [name.split("/")[1] for name in results.classifiers if name.startswith("audio_spectrogram/")]
+    kinds = [name.split("/")[1] for name in results.classifiers if name.split("/")[0] == "audio_spectrogram"]
     paths = {kind: Path(needs.format(kind=kind)) for kind in kinds}
     return {kind: read_needs(path)[0] for kind, path in paths.items() if path.exists()}
 
@@ -218,8 +217,8 @@ def _figures(
         error = "" if clips is None else f", error {100 * calibration_error(results.labels, clips):.1f} %"
         diagrams[framework + error] = None if clips is None else reliability(results.labels, clips)
     of_families = {
-        family: {name.split("/")[1]: table for name, table in histories.items() if name.startswith(f"{family}/")}
-        for family in FAMILIES
+        family: {name.split("/")[1]: table for name, table in histories.items() if name.split("/")[0] == family}
+        for family in (*FAMILIES, "dcase_baseline")
     }
     return {
         **confusions,

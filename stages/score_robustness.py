@@ -13,6 +13,7 @@ from scenes.stage.cli import run
 from scenes.stage.dataset import labels, place, read_classes, read_split
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_csv, write_json
+from scenes.systems import family_of, media_of
 
 
 def main(
@@ -34,17 +35,18 @@ def main(
 
     members = {name: with_families(names.split(",")) for name, _, names in (word.partition("=") for word in ensembles)}
     sound, frames = [f"{word} dB".replace(":", " ") for word in noise], [word.replace(":", " ") for word in disturbance]
+    disturbed_features = {"spectrogram": sound, "frames": frames}
     as_they_are, changed = {}, {condition: {} for condition in (*sound, *frames)}
     for member in sorted({member for names in members.values() for member in names}):
-        if not member.startswith(("audio_spectrogram/", "visual_image/")):
-            raise InputError(f"{member}: neither audio_spectrogram/... nor visual_image/...: it is not predicted again")
+        conditions = disturbed_features.get(family_of(member).features[0].partition("/")[0])
+        if conditions is None or len(media_of(member)) > 1:
+            raise InputError(f"{member}: its features are not disturbed; robustness is of spectrograms and of frames")
         usual, other = (Path(pattern.format(member=member)) for pattern in (clean, disturbed))
         absent = [path for path in (usual, other) if not path.exists()]
         for path in absent:
             print(f"not run: {path}", file=sys.stderr)
         if absent:
             continue
-        conditions = sound if member.startswith("audio_spectrogram/") else frames
         as_they_are[member] = read_predictions(usual, clips, table)[chosen][:, seconds_used(seconds)]
         shape = len(conditions), len(evaluated), seconds, len(table)
         for condition, probabilities in zip(conditions, read_disturbed(other, shape), strict=True):

@@ -1,20 +1,18 @@
-"""Train VGG14 and a Keras application as one network on the sound and the picture of the same seconds."""
+"""Train VGG14 and a Keras application as one network on the audio and the frame of the same seconds."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from scenes.classifiers.audio_visual import MODALITIES, audio_visual, loader
-from scenes.classifiers.image_networks import classifier, pictures, warn_if_enlarged, weights_inputs
-from scenes.classifiers.mlp import WIDTHS as MLP_WIDTHS
-from scenes.classifiers.patches import patch_shape, patches
-from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
+from scenes.classifiers import audio_spectrogram, visual_image
+from scenes.classifiers.audio_visual import Options, audio_visual, load
+from scenes.classifiers.image_networks import classifier, warn_if_enlarged, weights_inputs
 from scenes.learning.inference import load_weights
-from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.dataset import open_rows, read_classes, read_split
+from scenes.stage.options import Pretrained, Weights
+from scenes.systems import FAMILIES
 from scenes.training import Recipe, prepare, train
 
 
@@ -27,51 +25,32 @@ def main(
     image_model: Annotated[Path, typer.Argument(help="weights of the image network trained alone; likewise")],
     model: Path,
     history: Path,
-    network: Annotated[str, typer.Option(help="name of the Keras application")],
-    size: options.Size,
+    options: Options,
+    recipe: Recipe,
     start: Annotated[
         Literal["scratch", "single"],
         typer.Option(help="scratch, or single: from the two networks of one modality each, trained alone"),
     ] = "single",
-    pretrained: Annotated[bool, typer.Option(help="from scratch: the image network from trained weights")] = True,
-    weights: options.Weights = "none",
-    widths: options.Widths = WIDTHS,
-    dense: options.Units = 1024,
-    dropout: options.DropoutRates = DROPOUT,
-    dense_dropout: options.DropoutRate = 0.4,
-    momentum: options.Momentum = 0.9,
-    batch_norm: options.BatchNorm = "both",
-    mlp_widths: options.Widths = MLP_WIDTHS,
-    mlp_dropout: options.DropoutRate = 0.4,
-    epochs: options.Epochs = 100,
-    batch: options.Batch = 100,
-    seconds: options.Seconds = 10,
-    lr: options.LearningRate = 1e-4,
-    l2: options.L2 = 1e-4,
-    mixup: options.Mixup = options.MIXUP_PARTS,
-    mixup_alpha: options.MixupAlpha = 0.4,
-    reestimate_batch_norm: options.Reestimate = False,
-    precision: options.Precision = "float32",
-    seed: options.Seed = 0,
+    pretrained: Pretrained = True,
+    weights: Weights = "none",
 ) -> None:
-    recipe = Recipe(epochs, batch, seconds, lr, l2, mixup, mixup_alpha, reestimate_batch_norm, seed)
     clips, table = read_split(split), read_classes(classes)
-    spectrograms, stills = open_rows(spectrogram, clips), open_rows(frames, clips)
-    warn_if_enlarged(stills, network, size)
-    prepare(precision, seed)
-    audio = vgg14(len(table), widths, dense, dropout, dense_dropout, momentum, batch_norm, patch_shape(spectrograms))
-    inputs = [split, classes, spectrogram, frames]
+    arrays = [open_rows(path, clips) for path in (spectrogram, frames)]
+    media = FAMILIES["audio_visual"].media
+    warn_if_enlarged(arrays[1], options.network, options.size)
+    prepare(recipe)
+    audio = audio_spectrogram.network(options, arrays[:1], len(table))
     if start == "single":
-        image = classifier(network, size, False, len(table))
+        image = visual_image.network(options, arrays[1:], len(table))
         load_weights(audio, audio_model)
         load_weights(image, image_model)
-        inputs += [audio_model, image_model]
+        started = [audio_model, image_model]
     else:
-        image = classifier(network, size, pretrained, len(table), weights)
-        inputs += weights_inputs(weights)
-    joint = audio_visual(audio, image, len(table), mlp_widths, mlp_dropout)
-    load = loader(partial(patches, spectrograms), partial(pictures, stills, name=network, size=size))
-    train(joint, load, clips, table, MODALITIES, inputs, model, history, recipe)
+        image = classifier(options.network, options.size, pretrained, len(table), weights)
+        started = weights_inputs(weights)
+    joint = audio_visual(audio, image, len(table), options.mlp_widths, options.mlp_dropout)
+    inputs = [split, classes, spectrogram, frames, *started]
+    train(joint, load(options, arrays), clips, table, media, inputs, model, history, recipe)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ def main(
     own = hold_out(clips.assign(fold=clips["fold"].replace("validation", "evaluate")), validation, split_seed)
     embeddings = open_embeddings(system, embedding, clips)
     frames, dimension = embeddings[0].shape[1:]
-    prepare(precision, seed)
+    recipe = Recipe(epochs, batch, frames, lr, l2, ["original"], 1.0, False, seed, precision)
+    prepare(recipe)
     inputs = [split, classes, *(Path(embedding.format(modality=modality)) for modality in MODALITIES[system])]
     if system == "official":
         trained = [Path(nets.format(modality=modality)) for modality in MODALITIES[system]]
@@ -64,8 +65,8 @@ def main(
         present = (own[columns(system)] != "").all(axis=1) & (own["fold"] == "train")
         if present.any():
             set_moments(network, *moments(embeddings, np.flatnonzero(present)))
-    recipe = Recipe(epochs, batch, frames, lr, l2, ["original"], 1.0, False, seed, keep="best")
-    train(network, loader(embeddings), own, table, columns(system), inputs, model, history, recipe, frames)
+    load, media = loader(embeddings), columns(system)
+    train(network, load, own, table, media, inputs, model, history, recipe, frames, keep="best")
 
 
 if __name__ == "__main__":

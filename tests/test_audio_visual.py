@@ -1,6 +1,7 @@
 """The network of both modalities: its inputs, its start from two networks of one, and what it makes of one alone."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import train_audio_visual
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenes.classifiers.audio_visual import MODALITIES, audio_visual, loader
+from scenes.classifiers import vgg14 as vgg
+from scenes.classifiers import visual_image
+from scenes.classifiers.audio_visual import Options, audio_visual
 from scenes.classifiers.image_networks import SCENE, classifier
 from scenes.classifiers.mlp import head
 from scenes.classifiers.patches import patches
@@ -22,12 +25,13 @@ from scenes.learning.inference import forward
 from scenes.learning.inference import predict as outputs
 from scenes.learning.mixup import PARTS, mixup
 from scenes.stage.errors import InputError
+from scenes.systems import FAMILIES
 from scenes.training import Recipe, train
 
 layers = keras.layers
 CLASSES = ["airport", "bus", "park"]
-VGG14 = {"widths": [2, 2, 2, 2], "dense": 4, "dropout": [0.0] * 4, "dense_dropout": 0.0, "momentum": 0.9,
-         "batch_norm": "both"}  # fmt: skip
+VGG14 = vgg.Options([2, 2, 2, 2], 4, [0.0] * 4, 0.0)
+MODALITIES = FAMILIES["audio_visual"].media
 
 
 # Mixup
@@ -49,7 +53,7 @@ def test_both_modalities_are_mixed_as_each_would_be_alone(parts, size, seed):
 def test_a_batch_has_the_same_pairs_and_lambdas_of_both():
     """Where a picture is three times the sound of its second, so is every mixture of them."""
     values = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
-    load = loader(
+    load = both(
         lambda clip, second: np.repeat(values[clip, second][:, None], 4, axis=1),
         lambda clip, second: 3 * np.tile(values[clip, second][:, None, None], (1, 2, 2)),
     )
@@ -96,6 +100,10 @@ def made_up(group: np.ndarray, seed: int) -> np.ndarray:
 DATA = {"audio": made_up(HEARD, 0), "video": made_up(SEEN, 1)}
 
 
+def both(first, second):
+    return lambda clips, seconds: (first(clips, seconds), second(clips, seconds))
+
+
 def of(data: np.ndarray):
     return lambda clips, seconds: data[clips, seconds]
 
@@ -124,7 +132,7 @@ def test_trained_with_one_modality_zeroed_it_does_not_depend_on_it(missing):
         return float(np.abs(both - one).max())
 
     assert dependence() > 0.05
-    loss = trained(joint, loader(of(zeroed["audio"]), of(zeroed["video"])), MODALITIES, "joint")
+    loss = trained(joint, both(of(zeroed["audio"]), of(zeroed["video"])), MODALITIES, "joint")
     assert dependence() < 1e-3
     keras.utils.set_random_seed(0)
     single = small(present)
@@ -134,13 +142,13 @@ def test_trained_with_one_modality_zeroed_it_does_not_depend_on_it(missing):
 
 
 def test_with_both_modalities_it_knows_what_neither_tells_alone():
-    loss = trained(joint_network(), loader(of(DATA["audio"]), of(DATA["video"])), MODALITIES, "joint")
+    loss = trained(joint_network(), both(of(DATA["audio"]), of(DATA["video"])), MODALITIES, "joint")
     assert loss < OPEN / 3
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(monkeypatch):
     """With dropout in the head, whose random numbers go on too."""
-    load, shuffle = loader(of(DATA["audio"]), of(DATA["video"])), MixedBatches.shuffle
+    load, shuffle = both(of(DATA["audio"]), of(DATA["video"])), MixedBatches.shuffle
 
     def interrupt(batches, epoch):
         if epoch == 2:
@@ -164,8 +172,8 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(monkeypatch):
 # The scripts
 
 
-OPTIONS = {**VGG14, "network": "MobileNetV2", "size": 32, "mlp_widths": [8], "mlp_dropout": 0.0}
-TRAINING = {"epochs": 1, "batch": 4, "seconds": 1, "mixup": ["beta"], "reestimate_batch_norm": True}
+OPTIONS = Options("MobileNetV2", 32, **asdict(VGG14), mlp_widths=[8], mlp_dropout=0.0)
+RECIPE = Recipe(epochs=1, batch=4, seconds=1, mixup=["beta"], reestimate_batch_norm=True)
 
 
 @pytest.fixture
@@ -182,24 +190,24 @@ def data() -> pd.DataFrame:
     return split
 
 
-def train_joint(**options) -> None:
+def train_joint(start: str = "single", **options) -> None:
     train_audio_visual.main(
         *map(Path, ("split.csv", "classes.csv", "mel.npy", "frames.npy", "vgg14.weights.h5", "image.weights.h5")),
-        Path("joint.weights.h5"), Path("joint.csv"), **{**OPTIONS, **TRAINING, "pretrained": False, **options},
+        Path("joint.weights.h5"), Path("joint.csv"), replace(OPTIONS, **options), RECIPE, start, pretrained=False,
     )  # fmt: skip
 
 
 def predict_joint(**options) -> np.ndarray:
-    predict.audio_visual(
-        *map(Path, ("split.csv", "classes.csv", "mel.npy", "frames.npy", "joint.weights.h5", "joint.npy")),
-        Path("confusion.csv"), Path("joint.json"), **{**OPTIONS, **options},
-    )  # fmt: skip
+    command = predict.classifier(FAMILIES["audio_visual"])
+    names = "joint.weights.h5", "joint.npy", "confusion.csv", "joint.json"
+    features = [Path("mel.npy"), Path("frames.npy")]
+    command(Path("split.csv"), Path("classes.csv"), features, *map(Path, names), replace(OPTIONS, **options))
     return np.load("joint.npy")
 
 
 def save_singles() -> list[keras.Model]:
     """Networks of one modality whose batch norm is not as it starts either."""
-    singles = [vgg14(3, **VGG14, shape=(16, 128)), classifier("MobileNetV2", 32, False, 3)]
+    singles = [vgg14(3, VGG14, (16, 128)), classifier("MobileNetV2", 32, False, 3)]
     generator = np.random.default_rng(1)
     for network, name in zip(singles, ("vgg14", "image"), strict=True):
         for variable in network.variables:
@@ -240,10 +248,10 @@ def test_frames_smaller_than_the_networks_size_are_told(data, monkeypatch, capsy
 @pytest.fixture
 def quick(data, monkeypatch) -> dict:
     """VGG14 and, for a Keras application, the small network."""
-    for script in (train_audio_visual, predict):
-        monkeypatch.setattr(script, "classifier", lambda *_: small("video"))
+    for module in (train_audio_visual, visual_image):
+        monkeypatch.setattr(module, "classifier", lambda *_: small("video"))
     np.save("frames.npy", np.load("frames.npy")[:, :, :8, :8])
-    vgg14(3, **VGG14, shape=(16, 128)).save_weights("vgg14.weights.h5")
+    vgg14(3, VGG14, (16, 128)).save_weights("vgg14.weights.h5")
     small("video").save_weights("image.weights.h5")
     return {"size": 8}
 

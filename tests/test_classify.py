@@ -100,7 +100,7 @@ def test_the_network_of_both_modalities_has_its_predictions(trained, tmp_path):
     assert early.members.shape[1] == 1 and early.read == 2
     both = load(run, [name, MEMBERS[1]])
     assert last(write_mp4(tmp_path / "mute.mp4", sound=False), both).silent() == [name]
-    with pytest.raises(InputError, match=f"mute.mp4: holds nothing to go by: {name} needs sound and pictures"):
+    with pytest.raises(InputError, match=f"mute.mp4: holds nothing to go by: {name} needs audio and video"):
         last(tmp_path / "mute.mp4", members)
 
 

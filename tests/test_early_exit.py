@@ -26,7 +26,7 @@ from scenes.evaluation.early_exit import (
 )
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import right
-from scenes.evaluation.needs import seconds_needed
+from scenes.systems import needs_of
 
 seeds = st.integers(0, 10_000)
 # Of the two members: a second each, and patches of which the last two are known with the clip alone.
@@ -95,7 +95,7 @@ def test_the_chosen_threshold_keeps_to_the_loss_and_is_the_fastest_that_does(see
     assert choose(table, 0)["seconds"] >= row["seconds"]
 
 
-ENSEMBLES = ["one=made/sure", "both=made/sure,slow", "other=made/absent"]
+ENSEMBLES = ["one=audio_embedding/sure", "both=audio_embedding/sure,slow", "other=audio_embedding/absent"]
 
 
 def early_exit(*losses: float) -> None:
@@ -106,8 +106,8 @@ def early_exit(*losses: float) -> None:
 def write_members(labels: np.ndarray) -> None:
     for seed, (name, share) in enumerate({"sure": 0.8, "slow": 0.6}.items()):
         classes = made_up.predicted(labels, round(share * len(labels)), seed)
-        made_up.write(f"made/{name}.npy", made_up.probabilities(classes, seed, (10,)))
-    made_up.write("made/absent.npy", np.full((len(labels), 10, 10), np.nan, np.float32))
+        made_up.write(f"audio_embedding/{name}.npy", made_up.probabilities(classes, seed, (10,)))
+    made_up.write("audio_embedding/absent.npy", np.full((len(labels), 10, 10), np.nan, np.float32))
 
 
 def test_the_stage_chooses_on_validation_and_scores_evaluate_clips(capsys):
@@ -120,7 +120,7 @@ def test_the_stage_chooses_on_validation_and_scores_evaluate_clips(capsys):
     assert [tuple(pair) for pair in exits[["ensemble", "loss"]].to_numpy()] == [
         ("one", 0), ("one", 5), ("both", 0), ("both", 5),
     ]  # fmt: skip
-    members = np.stack([np.load(f"made/{name}.npy").astype(np.float64) for name in ("sure", "slow")])
+    members = np.stack([np.load(f"audio_embedding/{name}.npy").astype(np.float64) for name in ("sure", "slow")])
     evaluate = np.arange(400) % 40 >= 20
     full = right(labels, prod(members.mean(axis=2)))
     last = points[points["ensemble"] == "both"].iloc[-1]
@@ -142,9 +142,9 @@ def test_no_threshold_is_chosen_by_evaluate_clips():
     before = pd.read_csv("e.csv"), pd.read_csv("h.csv")
     evaluate = np.arange(400) % 40 >= 20
     for name in ("sure", "slow"):
-        seconds = np.load(f"made/{name}.npy")
+        seconds = np.load(f"audio_embedding/{name}.npy")
         seconds[evaluate] = seconds[evaluate][::-1, ::-1]
-        np.save(f"made/{name}.npy", seconds)
+        np.save(f"audio_embedding/{name}.npy", seconds)
     early_exit(0, 5)
     for table, other in zip(before, (pd.read_csv("e.csv"), pd.read_csv("h.csv")), strict=True):
         fitted = ["ensemble", "threshold", "validation_accuracy", "validation_seconds"]
@@ -171,7 +171,7 @@ def test_seconds_are_those_of_the_recording():
     np.testing.assert_array_equal(known[:, 3], NEEDS[1])
     np.testing.assert_array_equal(known[:, 7], NEEDS[0])
     patches = {"mel": np.arange(10) + 1.888, "cqt": np.arange(10) + 3.58}
-    slow = lambda name, unit="second": list(seconds_needed(name, unit, patches.get)[[0, 9]])  # noqa: E731
+    slow = lambda name, unit="second": list(needs_of(name, unit, patches.get)[[0, 9]])  # noqa: E731
     assert slow("audio_spectrogram/cqt") == [3.58, 10] and slow("audio_visual/VGG19") == [1.888, 10]
     assert slow("audio_embedding/Cnn14") == slow("visual_image/VGG19", "clip") == [1, 10]
     assert slow("audio_embedding/Cnn14", "clip") == [10, 10]

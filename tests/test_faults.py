@@ -185,40 +185,45 @@ def small_run() -> None:
     np.save("e.npy", np.random.default_rng(0).standard_normal((20, 10, 8)).astype(np.float32))
 
 
-MLP = ["--modality", "audio", "--widths", "4"]
-TRAIN = ["train_embedding.py", "split.csv", "classes.csv", "e.npy", "m.weights.h5", "h.csv", *MLP, "--epochs", "1"]
-PREDICT = ["predict.py", "embedding", *TRAIN[1:5], "p.npy", "c.csv", "m.json"]
+MLP = ["--widths", "4"]
+TRAIN = ["train_embedding.py", "audio-embedding", "split.csv", "classes.csv", "e.npy", "m.weights.h5", "h.csv", *MLP,
+         "--epochs", "1"]  # fmt: skip
+PREDICT = ["predict.py", "audio-embedding", *TRAIN[2:6], "p.npy", "c.csv", "m.json"]
 
 
 def test_a_model_of_other_params_or_cut_off_is_refused():
     """In this process, which has Keras loaded after the first of the tests."""
     import predict
 
-    from scenes.classifiers.mlp import mlp
+    from scenes.classifiers.mlp import Options, mlp
 
     small_run()
     mlp(8, 10, [4], 0.0).save_weights("m.weights.h5")
     content = Path("m.weights.h5").read_bytes()
-    arguments = [Path(name) for name in PREDICT[2:]]
+    split, classes, features, *others = [Path(name) for name in PREDICT[2:]]
+    command, arguments = predict.COMMANDS["audio_embedding"], (split, classes, [features], *others)
     line = "^m.weights.h5: truncated, or of other parameters; train it again with these"
     with pytest.raises(InputError, match=line):
-        predict.embedding(*arguments, "audio", [5])
+        command(*arguments, Options([5]))
     Path("m.weights.h5").write_bytes(content[:5000])
     with pytest.raises(InputError, match=line):
-        predict.embedding(*arguments, "audio", [4])
+        command(*arguments, Options([4]))
     Path("m.weights.h5").unlink()
     with pytest.raises(FileNotFoundError):
-        predict.embedding(*arguments, "audio", [4])
+        command(*arguments, Options([4]))
     assert not list(Path().glob("[pc].*"))
 
 
 def test_a_train_clip_of_an_unknown_class_is_refused():
     import train_embedding
 
+    from scenes.classifiers.mlp import Options
+    from scenes.training import Recipe
+
     small_run()
     Path("classes.csv").write_text("class,meta_class\nbus,transportation\npark,outdoor\n")
     with pytest.raises(InputError, match="class 'airport' of airport-.* is not among bus, park"):
-        train_embedding.main(*map(Path, TRAIN[1:6]), "audio", [4], epochs=1)
+        train_embedding.main("audio-embedding", *map(Path, TRAIN[2:7]), Options([4]), Recipe(epochs=1))
 
 
 @pytest.mark.parametrize(
@@ -277,20 +282,20 @@ FULL = [  # of this size, or of a page that is taken: the script in this folder 
      "full/"),
     ("", ".", "early_detect.py split.csv classes.csv full/e.csv full/e.json mel=p.npy", "full/e.csv"),
     ("4k", ".", "report.py split.csv classes.csv e.csv seeds.csv full/README.md full/{figure}.svg full/{table}.csv"
-     " p.npy --fused {ensemble}-{rule} --history {classifier} --setup s --weights w --calibrate c --early-exit e"
-     " --early-exit-chosen h --early-exit-classes k --disturbed d --needs n", "full/"),
+     " visual_image/p.npy --fused {ensemble}-{rule} --history {classifier} --setup s --weights w --calibrate c"
+     " --early-exit e --early-exit-chosen h --early-exit-classes k --disturbed d --needs n", "full/"),
     ("", ".", "calibrate.py split.csv classes.csv full/c.csv full/c.json p.npy", "full/c.csv"),
     ("", ".", "submission.py write split.csv classes.csv f.npy full/submission.csv", "full/submission.csv"),
     ("", ".", "seeds.py experiments.json full/seeds.csv", "full/seeds.csv"),
     # Training has its state elsewhere: only the last step finds no room, and is repeated alone.
-    ("", ".", "train_embedding.py split.csv classes.csv e.npy full/m.weights.h5 full/h.csv --modality audio --widths 4"
+    ("", ".", "train_embedding.py audio-embedding split.csv classes.csv e.npy full/m.weights.h5 full/h.csv --widths 4"
      " --epochs 1", "full/h.csv"),
     ("", ".", "train_spectrogram.py split.csv classes.csv s.npy full/m.weights.h5 full/h.csv --epochs 1 --seconds 1"
      " --dense 2 --widths 1 --widths 1 --widths 1 --widths 1", "full/h.csv"),
     ("", ".", "train_image.py split.csv classes.csv frames.npy full/m.weights.h5 full/h.csv --network MobileNetV2"
      " --size 32 --no-pretrained --epochs 1 --seconds 1", "full/h.csv"),
-    ("", ".", "predict.py embedding split.csv classes.csv e.npy m.weights.h5 full/p.npy full/c.csv full/m.json"
-     " --modality audio --widths 4", "full/p.npy"),
+    ("", ".", "predict.py audio-embedding split.csv classes.csv e.npy m.weights.h5 full/p.npy full/c.csv full/m.json"
+     " --widths 4", "full/p.npy"),
 ]  # fmt: skip
 
 
@@ -300,7 +305,9 @@ def test_a_full_disk_is_named_and_nothing_is_left():
     small_run()
     write_setup(Path("s"), [f"bus-oslo-{i}-{i}" for i in range(200)], ["bus-riga-90-1"])
     probabilities = made_up.probabilities(np.arange(10) % 10, 0, (10,))
-    np.save("p.npy", probabilities)
+    Path("visual_image").mkdir()
+    for path in ("p.npy", "visual_image/p.npy"):
+        np.save(path, probabilities)
     np.save("f.npy", probabilities.mean(axis=1))
     np.save("s.npy", np.zeros((20, 2, 16, 704), np.float16))
     np.save("frames.npy", np.zeros((20, 10, 32, 32, 3), np.uint8))

@@ -1,6 +1,7 @@
 """The Keras applications: pictures, weights from files, embeddings; and the MLP of Table II."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from conftest import ROOT, run
 
 from scenes import visual_embedding
 from scenes.classifiers.image_networks import MODULES, classifier, extractor, pictures
-from scenes.classifiers.mlp import WIDTHS, mlp
+from scenes.classifiers.mlp import Options, mlp
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.inference import forward
@@ -117,7 +118,7 @@ def test_every_layer_of_a_classifier_trains():
 
 
 def test_mlp_is_table_2():
-    network = mlp(2048, 10, WIDTHS, 0.4)
+    network = mlp(2048, 10, **asdict(Options()))
     kinds = [type(layer) for layer in network.layers[1:]]
     assert kinds == 3 * [layers.Dense, layers.Dropout] + [layers.Dense]
     assert [layer.units for layer in network.layers[1::2]] == [8192, 8192, 1024, 10]

@@ -11,7 +11,7 @@ from conftest import run
 from scenes import shards
 from scenes.classifiers.image_networks import extractor
 from scenes.classifiers.mlp import mlp
-from scenes.classifiers.vgg14 import vgg14
+from scenes.classifiers.vgg14 import Options, vgg14
 from scenes.learning.backend import keras
 from scenes.learning.inference import load_weights
 from scenes.media.stream import Window
@@ -75,8 +75,8 @@ def test_a_prediction_that_is_not_finite_names_the_clip_and_the_model():
     embeddings[[4, 9], 3] = np.nan
     np.save("e.npy", embeddings)
     mlp(8, 10, [4], 0.0).save_weights("m.weights.h5")
-    command = ["predict.py", "embedding", "split.csv", "classes.csv", "e.npy", "m.weights.h5", "p.npy", "c.csv",
-               "m.json", "--modality", "audio", "--widths", "4"]  # fmt: skip
+    command = ["predict.py", "audio-embedding", "split.csv", "classes.csv", "e.npy", "m.weights.h5", "p.npy", "c.csv",
+               "m.json", "--widths", "4"]  # fmt: skip
     result = run(*command)
     assert result.returncode == 1 and result.stderr.splitlines()[-1] == (
         f"error: m.weights.h5: its prediction for {split['clip'][4]} is not finite (1 in all); train it again with a "
@@ -97,7 +97,7 @@ def test_a_prediction_of_a_disturbed_clip_that_is_not_finite_names_it():
     spectrograms = np.zeros((9, 2, 2, 16, 704), np.float16)
     spectrograms[6, 1] = np.nan
     np.save("s.npy", spectrograms)
-    vgg14(10, [1] * 4, 2, [0.0] * 4, 0.0, 0.9, "both", (16, 128)).save_weights("m.weights.h5")
+    vgg14(10, Options([1] * 4, 2), (16, 128)).save_weights("m.weights.h5")
     result = run("predict_robustness.py", "audio-spectrogram", "split.csv", "classes.csv", "s.npy", "m.weights.h5",
                  "p.npy", "--seconds", "1", *4 * ["--widths", "1"], "--dense", "2")  # fmt: skip
     assert result.returncode == 1 and not Path("p.npy").exists()
@@ -108,7 +108,7 @@ def test_a_member_does_not_speak_of_what_is_not_finite():
     network = mlp(8, 10, [4], 0.0)
     embeddings = np.zeros((SECONDS, 8), np.float32)
     embeddings[7] = np.inf
-    member = Member("audio_embedding/x", ["sound"], lambda sound: embeddings, network, np.arange(1, SECONDS + 1))
+    member = Member("audio_embedding/x", ["audio"], lambda sound: embeddings, network, np.arange(1, SECONDS + 1))
     window = Window(20, np.zeros((2, 480_000), np.float32), None, True)
     with pytest.raises(InputError, match="^audio_embedding/x: its prediction for second 27 is not finite"):
         judge([member], window, 48_000)

@@ -93,7 +93,7 @@ def test_a_killed_training_goes_on_to_the_same_weights():
     np.save("embedding.npy", np.random.default_rng(0).standard_normal((12, 10, 64)).astype(np.float32))
 
     def command(name: str) -> list[str]:
-        return ["split.csv", "classes.csv", "embedding.npy", f"{name}.weights.h5", f"{name}.csv", "--modality", "audio",
+        return ["audio-embedding", "split.csv", "classes.csv", "embedding.npy", f"{name}.weights.h5", f"{name}.csv",
                 "--epochs", "40", "--batch", "30", "--lr", "0.01", "--widths", "16", "--widths", "16"]  # fmt: skip
 
     assert run("train_embedding.py", *command("whole")).returncode == 0
@@ -149,7 +149,7 @@ def write_training_data() -> None:
 VGG14 = ["--dense", "2", *(word for width in "1111" for word in ("--widths", width))]
 NETWORK = ["--network", "MobileNetV2", "--size", "32", "--no-pretrained"]
 SCRIPTS = {
-    "train_embedding": ["e.npy", "m.weights.h5", "h.csv", "--modality", "audio", "--widths", "4"],
+    "train_embedding": ["e.npy", "m.weights.h5", "h.csv", "--widths", "4"],
     "train_spectrogram": ["mel.npy", "m.weights.h5", "h.csv", *VGG14],
     "train_image": ["frames.npy", "m.weights.h5", "h.csv", *NETWORK],
     "train_audio_visual": ["mel.npy", "frames.npy", "v.h5", "i.h5", "m.weights.h5", "h.csv", *NETWORK, *VGG14,
@@ -162,9 +162,9 @@ def test_every_training_tells_of_all_its_tables_and_arrays(monkeypatch):
     assert set(SCRIPTS) == {path.stem for path in (ROOT / "stages").glob("train_*.py")}
     write_training_data()
     given = []
-    monkeypatch.setattr(training, "train", lambda *arguments: given.append(arguments[5]))
+    monkeypatch.setattr(training, "train", lambda *arguments, **_: given.append(arguments[5]))
     for script, arguments in SCRIPTS.items():
-        before = ["audio"] if script == "train_baseline" else []
+        before = {"train_baseline": ["audio"], "train_embedding": ["audio-embedding"]}.get(script, [])
         result = run(f"{script}.py", *before, "split.csv", "classes.csv", *arguments)
         assert result.returncode == 0, result.stderr
         read = {"audio.npy" if "{" in word else word for word in arguments if word.endswith(".npy")}
@@ -199,8 +199,8 @@ def test_a_training_that_was_killed_does_not_go_on_with_other_classes(monkeypatc
             raise RuntimeError("killed")
 
     def command(name: str) -> list[str]:
-        return ["train_embedding.py", "split.csv", "classes.csv", "e.npy", f"{name}.weights.h5", f"{name}.csv",
-                "--modality", "audio", "--widths", "4", "--epochs", "5", "--batch", "30"]  # fmt: skip
+        return ["train_embedding.py", "audio-embedding", "split.csv", "classes.csv", "e.npy", f"{name}.weights.h5",
+                f"{name}.csv", "--widths", "4", "--epochs", "5", "--batch", "30"]  # fmt: skip
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
         patch.setattr(training, "stop_if_asked", killed)

@@ -33,11 +33,6 @@ STAGES = {
     for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
 }
 
-COMMANDS = {
-    "spectrogram": ["mel", "gam", "cqt"], "predict": ["audio_spectrogram", "visual_image"],
-    "predict_robustness": ["audio_spectrogram", "visual_image"],
-}  # fmt: skip
-
 
 class Ended(NamedTuple):
     returncode: int
@@ -52,8 +47,10 @@ def run(monkeypatch, capsys):
     def script(name: str, *arguments: str) -> Ended:
         module = importlib.import_module(name.removesuffix(".py"))
         monkeypatch.setattr(sys, "argv", [name, *arguments])
+        names = ["mel", "gam", "cqt"] if name == "spectrogram.py" else ["main"]
+        commands = getattr(module, "COMMANDS", None) or {name: getattr(module, name) for name in names}
         try:
-            cli.run(*(getattr(module, command) for command in COMMANDS.get(module.__name__, ["main"])))
+            cli.run(**commands)
         except SystemExit as ended:
             return Ended(ended.code, capsys.readouterr().err)
         return Ended(0, capsys.readouterr().err)
@@ -322,12 +319,12 @@ SCORE = ["score_robustness.py", "split.csv", "classes.csv", "metrics/robustness.
 
 def test_from_media_to_scores(run):
     from scenes.classifiers.image_networks import classifier
-    from scenes.classifiers.vgg14 import vgg14
+    from scenes.classifiers.vgg14 import Options, vgg14
 
     write_clips()
     widths, rates = [4, 4, 4, 4], [0.0] * 4
     numbers = [*(f"--widths={width}" for width in widths), *(f"--dropout={rate}" for rate in rates), "--dense=8"]
-    vgg, net = vgg14(3, widths, 8, rates, 0.4, 0.9, "both"), classifier("MobileNetV2", 32, False, 3)
+    vgg, net = vgg14(3, Options(widths, 8, rates)), classifier("MobileNetV2", 32, False, 3)
     for name, network, scale in (("mel", vgg, 2), ("net", net, 4)):
         # Initial weights give nearly every input a third a class, and are others under each backend.
         generator = np.random.default_rng(0)

@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT
 
 from scenes import training
-from scenes.classifiers.vgg14 import DROPOUT, WIDTHS, vgg14
+from scenes.classifiers.vgg14 import Options, vgg14
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, MixedBatches, ShuffledBatches
@@ -32,7 +32,7 @@ layers = keras.layers
 @pytest.mark.parametrize(("batch_norm", "block", "first", "norms"),
                          [("both", ["BN", "Conv", "BN"], [], 24), ("after", ["Conv", "BN"], ["BN"], 13)])  # fmt: skip
 def test_vgg14_is_table_1(batch_norm, block, first, norms):
-    network = vgg14(10, WIDTHS, 1024, DROPOUT, 0.4, 0.9, batch_norm)
+    network = vgg14(10, Options(batch_norm=batch_norm))
     table = [layer for layer in network.layers if not isinstance(layer, (layers.Dropout, layers.InputLayer))]
     kinds = {
         layers.BatchNormalization: "BN", layers.Conv2D: "Conv", layers.AveragePooling2D: "AP",
@@ -60,7 +60,7 @@ def test_vgg14_is_table_1(batch_norm, block, first, norms):
 def test_log_magnitudes_keep_half_a_decibel_in_bfloat16(batch_norm):
     """A nat is 8.7 dB: bfloat16 rounds -20.05 to -20."""
     keras.config.set_dtype_policy("mixed_bfloat16")
-    network = vgg14(10, [4] * 4, 8, DROPOUT, 0.4, 0.9, batch_norm)
+    network = vgg14(10, Options([4] * 4, 8, batch_norm=batch_norm))
     norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
     assert [layer.compute_dtype for layer in norms] == ["float32"] + ["bfloat16"] * (len(norms) - 1)
     first = keras.Model(network.input, norms[0].output)
@@ -71,7 +71,7 @@ def test_log_magnitudes_keep_half_a_decibel_in_bfloat16(batch_norm):
 
 def test_vgg14_wants_four_widths():
     with pytest.raises(InputError, match="4 values"):
-        vgg14(10, [8, 8], 16, DROPOUT, 0.4, 0.9, "both")
+        vgg14(10, Options([8, 8], 16))
 
 
 def small_network(rate: float = 0.0) -> keras.Model:
@@ -187,7 +187,7 @@ def test_small_samples_go_in_larger_batches_under_torch_alone():
 
 
 def run_training(
-    folder: str, network: keras.Model, epochs: int = 6, fold: str = "validation", load=load, **changes
+    folder: str, network: keras.Model, epochs: int = 6, fold: str = "validation", load=load, keep="last", **changes
 ) -> pd.DataFrame:
     split = pd.DataFrame({"scene": list("abcabcab"), "fold": ["train"] * 6 + [fold] * 2, "audio": "x"})
     classes = pd.DataFrame({"class": list("abc")})
@@ -195,7 +195,7 @@ def run_training(
         Path("input").touch()
     recipe = replace(Recipe(epochs, 10, 10, 0.01, 1e-4, ["beta"], 0.4, True, 0), **changes)
     model, history = Path(folder, "m.weights.h5"), Path(folder, "h.csv")
-    train(network, load, split, classes, "audio", [Path("input")], model, history, recipe)
+    train(network, load, split, classes, ["audio"], [Path("input")], model, history, recipe, keep=keep)
     return pd.read_csv(history)
 
 
@@ -496,9 +496,9 @@ import numpy as np, sys
 from scenes.learning.backend import keras
 keras.config.set_floatx("float64")  # the first layers' gradients cancel down to float32's rounding
 from scenes.training import Trainer
-from scenes.classifiers.vgg14 import vgg14
+from scenes.classifiers.vgg14 import Options, vgg14
 generator = np.random.default_rng(0)
-network = vgg14(10, [8, 16, 32, 64], 64, [0.0] * 4, 0.0, 0.9, "both")
+network = vgg14(10, Options([8, 16, 32, 64], 64, [0.0] * 4, 0.0))
 for variable in network.trainable_variables:
     scale = np.sqrt(2 / np.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 0.1
     variable.assign(generator.standard_normal(variable.shape) * scale + (len(variable.shape) == 1))
@@ -558,9 +558,9 @@ def test_two_gpus_train_as_one_under_tensorflow():
     np.save("embedding.npy", np.random.default_rng(0).standard_normal((15, 10, 16)).astype(np.float32))
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT / "stages")}
     for number in ("one", "two"):
-        command = [number, "split.csv", "classes.csv", "embedding.npy", f"{number}.weights.h5", f"{number}.csv",
-                   "--modality", "audio", "--epochs", "3", "--batch", "30", "--lr", "0.01", "--l2", "0.1", "--dropout",
-                   "0", "--widths", "16", "--widths", "16"]  # fmt: skip
+        command = [number, "audio-embedding", "split.csv", "classes.csv", "embedding.npy", f"{number}.weights.h5",
+                   f"{number}.csv", "--epochs", "3", "--batch", "30", "--lr", "0.01", "--l2", "0.1", "--dropout", "0",
+                   "--widths", "16", "--widths", "16"]  # fmt: skip
         subprocess.run([sys.executable, "-c", TWO_GPUS + LOSSES, *command], check=True, env=environment)
     one, two = (pd.read_csv(f"{number}.csv") for number in ("one", "two"))
     np.testing.assert_allclose(two, one, rtol=1e-4)
@@ -572,7 +572,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scenes.training import Recipe, prepare, train
-prepare("float32", 0)
+recipe = Recipe(1, 80, 10, 0.0, 0.0, ["original"], 0.4)
+prepare(recipe)
 inputs = keras.Input((6,))
 norm, dropout = keras.layers.BatchNormalization(momentum=0.5), keras.layers.Dropout(0.5)
 network = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(dropout(norm(inputs))))
@@ -580,7 +581,7 @@ samples = np.random.default_rng(0).standard_normal((8, 10, 6)).astype("float32")
 split = pd.DataFrame({"scene": list("abcabcab"), "fold": "train", "audio": "x"})
 Path("input").touch()
 train(network, lambda clips, seconds: samples[clips, seconds], split, pd.DataFrame({"class": list("abc")}), "audio",
-      [Path("input")], Path("m.weights.h5"), Path("h.csv"), Recipe(1, 80, 10, 0.0, 0.0, ["original"], 0.4, False, 0))
+      [Path("input")], Path("m.weights.h5"), Path("h.csv"), recipe)
 masks = tf.function(lambda: tf.distribute.get_strategy().run(lambda: dropout(tf.ones((4, 50)), training=True)))()
 np.savez("copies.npz", *masks.values, means=[copy.numpy() for copy in norm.moving_mean.value.values],
          expected=samples.mean(axis=(0, 1)) / 2)

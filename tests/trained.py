@@ -8,7 +8,7 @@ from conftest import ROOT, noise, run, write_mp4, write_wav
 
 from scenes.classifiers.audio_visual import audio_visual
 from scenes.classifiers.image_networks import classifier
-from scenes.classifiers.vgg14 import vgg14
+from scenes.classifiers.vgg14 import Options, vgg14
 from scenes.learning.backend import keras
 
 MEMBERS = ["audio_spectrogram/mel", "visual_image/MobileNetV2"]
@@ -36,7 +36,7 @@ def finished_run(folder: Path) -> Path:
     (data / "classes.csv").write_text("class,meta_class\nairport,indoor\nbus,transportation\npark,outdoor\n")
 
     keras.utils.set_random_seed(0)
-    networks = [vgg14(len(CLASSES), **params["vgg14"]), classifier("MobileNetV2", 32, False, len(CLASSES))]
+    networks = [vgg14(len(CLASSES), Options(**params["vgg14"])), classifier("MobileNetV2", 32, False, len(CLASSES))]
     for member, network in zip(MEMBERS, networks, strict=True):
         (data / "models" / member).parent.mkdir(parents=True, exist_ok=True)
         network.save_weights(data / f"models/{member}.weights.h5")
@@ -57,15 +57,15 @@ def finished_run(folder: Path) -> Path:
 def join(folder: Path) -> str:
     """Add the network of both modalities to a finished run, untrained too, and return its name."""
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["audio_visual"].update(image={"size": 32, "pretrained": False, "weights": "none"})
-    params["audio_visual"].update(mlp={"mlp_widths": [8], "mlp_dropout": 0.2})
+    params["audio_visual"] = {"MobileNetV2": {"size": 32, "pretrained": False, "weights": "none"}}
+    params["audio_visual_mlp"] = {"mlp_widths": [8], "mlp_dropout": 0.2}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    member = f"audio_visual/{params['audio_visual']['network']}"
+    member = "audio_visual/MobileNetV2"
     keras.utils.set_random_seed(1)
-    parts = vgg14(len(CLASSES), **params["vgg14"]), classifier("MobileNetV2", 32, False, len(CLASSES))
+    parts = vgg14(len(CLASSES), Options(**params["vgg14"])), classifier("MobileNetV2", 32, False, len(CLASSES))
     (folder / "data/models/audio_visual").mkdir()
     audio_visual(*parts, len(CLASSES), [8], 0.2).save_weights(folder / f"data/models/{member}.weights.h5")
-    numbers = {**params["vgg14"], **params["audio_visual"]["mlp"]}
+    numbers = {**params["vgg14"], **params["audio_visual_mlp"]}
     _run(
         folder, "predict.py", "audio-visual", "data/split.csv", "data/classes.csv", "data/mel.npy", "data/frames.npy",
         f"data/models/{member}.weights.h5", f"data/predictions/{member}.npy", "confusion.csv", "m.json",

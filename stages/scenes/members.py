@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +19,12 @@ import soxr
 import yaml
 from threadpoolctl import threadpool_limits
 
-from scenes.classifiers.patches import frame_count, patch_needs, patch_width, patches
-from scenes.evaluation.needs import seconds_needed
+from scenes.classifiers.patches import frame_count, patch_needs
 from scenes.media.clip import ten_seconds
 from scenes.media.stream import Window
 from scenes.stage.dataset import SECONDS, read_classes
 from scenes.stage.errors import InputError
+from scenes.systems import family_of, needs_of
 
 DATASET_RATE = 48_000
 SYNTHETIC = "data/demo/clips"
@@ -51,8 +52,8 @@ class Member(NamedTuple):
     """A trained classifier."""
 
     name: str
-    media: list[str]  # of which it knows: sound, pictures or both
-    inputs: Callable[..., Any]  # of ten seconds of each, [2, samples] and [10, size, size, 3], a network's inputs
+    media: list[str]  # that it needs: audio, video or both
+    inputs: Callable[..., Any]  # of ten seconds of each, [2, samples] and [10, size, size, 3]: the network's
     network: Any
     needs: np.ndarray  # seconds of a window that have to be read before its k-th second is known, [10]
 
@@ -93,20 +94,29 @@ def load(run: Run, names: list[str]) -> list[Member]:
 
     members = []
     for name in names:
-        family, _, key = name.partition("/")
-        if family not in FAMILIES or key not in run.params.get(FAMILIES[family][1], {}):
-            raise InputError(f"--member {name}: not family/name of a classifier, such as audio_spectrogram/mel")
-        build, section = FAMILIES[family]
+        family, key = family_of(name), name.partition("/")[2]
+        if key not in run.params[family.section]:
+            raise InputError(f"{name}: params.yaml has no {family.section}.{key}")
         weights = run.folder / f"data/models/{name}.weights.h5"
         if not weights.exists():
             raise InputError(f"{weights}: not trained yet; run dvc repro, or dvc pull where it is shared")
-        media, inputs, network = build(run, key, run.params[section][key])
+        options = family.options(run.params, key)
+        _hold(run, f"train-{name.partition('/')[0].replace('_', '-')}@{key}", asdict(options))
+        features = [_feature(run, feature) for feature in family.features_of(key)]
         keras.config.set_dtype_policy("float32")
-        net = network(len(run.classes))
-        load_weights(net, weights)
-        needs = seconds_needed(name, run.params["audio_embedding"]["unit"], partial(_patch_needs, run))
-        members.append(Member(name, media, inputs, net, needs))
+        network = family.implementation.network(options, [np.empty((0, *f.shape)) for f in features], len(run.classes))
+        load_weights(network, weights)
+        inputs = partial(_inputs, partial(family.implementation.load, options), features, family.media)
+        needs = needs_of(name, run.params["audio_embedding"]["unit"], partial(_patch_needs, run))
+        members.append(Member(name, family.media, inputs, network, needs))
     return members
+
+
+def _inputs(load: Callable, features: list["Feature"], media: list[str], *tens: np.ndarray) -> Any:
+    """A network's inputs for ten seconds of each of `media`."""
+    given = dict(zip(media, tens, strict=True))
+    arrays = [feature.extract(given[feature.medium])[None] for feature in features]
+    return load(arrays)(np.zeros(SECONDS, int), np.arange(SECONDS))
 
 
 def _patch_needs(run: Run, kind: str) -> np.ndarray:
@@ -131,10 +141,10 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
 
     tens, ends = {}, {}
     if window.sound is not None:
-        tens["sound"], ends["sound"] = ten_seconds(window.sound, rate), window.sound.shape[1] / rate
+        tens["audio"], ends["audio"] = ten_seconds(window.sound, rate), window.sound.shape[1] / rate
     if window.pictures is not None:
-        ends["pictures"] = len(window.pictures)
-        tens["pictures"] = window.pictures[np.arange(SECONDS) % len(window.pictures)]
+        ends["video"] = len(window.pictures)
+        tens["video"] = window.pictures[np.arange(SECONDS) % len(window.pictures)]
     said = []
     for member in members:
         if not set(member.media) <= set(tens):
@@ -149,7 +159,7 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
         inputs = keras.tree.map_structure(lambda array, known=known: array[:known], inputs)
         rows = np.array(forward(member.network, inputs, batch))
         refuse_not_finite(rows, [f"second {window.start + second}" for second in range(len(rows))], member.name)
-        if "pictures" in member.media:
+        if "video" in member.media:
             rows[: window.unseen] = np.nan
         said.append(rows)
     counts = [len(rows) for rows in said if rows is not None]
@@ -181,35 +191,44 @@ def _hold(run: Run, stage: str, numbers: dict[str, Any]) -> None:
             )
 
 
-def _audio_spectrogram(run: Run, kind: str, numbers: dict[str, Any]):
-    from scenes import spectrogram
-    from scenes.classifiers.vgg14 import vgg14
+class Feature(NamedTuple):
+    """How a feature is made of ten seconds, as its stage makes it."""
 
+    medium: str  # audio, [2, samples], or video, [10, size, size, 3]
+    shape: tuple[int, ...]  # of a clip's row
+    extract: Callable[[np.ndarray], np.ndarray]
+
+
+def _feature(run: Run, path: str) -> Feature:
+    """The feature that stands in a run's `data/<path>.npy`."""
+    folder, _, name = path.partition("/")
+    return FEATURES[folder](run, *([name] if name else []))
+
+
+def _spectrogram(run: Run, kind: str) -> Feature:
+    from scenes import spectrogram
+
+    numbers = run.params["spectrogram"][kind]
     _hold(run, f"spectrogram@{kind}", numbers)
-    _hold(run, f"train-audio-spectrogram@{kind}", run.params["vgg14"])
     rate = numbers["sample_rate"]
     frames = frame_count(rate, numbers["hop"])
 
-    def inputs(sound: np.ndarray) -> np.ndarray:
+    def extract(sound: np.ndarray) -> np.ndarray:
         if rate != DATASET_RATE:
             sound = ten_seconds(soxr.resample(sound.T, DATASET_RATE, rate).T, rate)
         with threadpool_limits(limits=1):  # as the stage has it: a sum's last digits depend on how it is shared out
-            picture = getattr(spectrogram, kind)(sound, **numbers, frames=frames).astype(np.float16)
-        return patches(picture[None], np.zeros(SECONDS, int), np.arange(SECONDS))
+            return getattr(spectrogram, kind)(sound, **numbers, frames=frames).astype(np.float16)
 
-    shape = numbers["bins"], patch_width(rate, numbers["hop"])
-    return ["sound"], inputs, lambda classes: vgg14(classes, **run.params["vgg14"], shape=shape)
+    return Feature("audio", (2, numbers["bins"], frames), extract)
 
 
-def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
+def _audio_embedding(run: Run, name: str) -> Feature:
     from scenes import panns
     from scenes.audio_embedding import embed, mono, published, untrained
-    from scenes.classifiers.mlp import mlp
     from scenes.weights import FOLDER
 
-    common = run.params["audio_embedding"]
+    numbers, common = run.params["audio"][name], run.params["audio_embedding"]
     _hold(run, f"embed-audio@{name}", {**numbers, **common})
-    _hold(run, f"train-audio-embedding@{name}", run.params["mlp"])
     if not numbers["pretrained"]:
         network = untrained(name, common["seed"], run.folder / "data/media.csv", common["unit"], run.folder)
     elif numbers["weights"] == "none":
@@ -217,71 +236,31 @@ def _audio_embedding(run: Run, name: str, numbers: dict[str, Any]):
     else:
         network = panns.load(name, run.folder / numbers["weights"])
     embedder = panns.Embedder(network, common["layer"], common["precision"])
-    return (
-        ["sound"],
-        lambda sound: embed(mono(sound)[None], embedder, common["unit"])[0],
-        lambda classes: mlp(panns.published(name).dimension, classes, **run.params["mlp"]),
-    )
+    shape = SECONDS, panns.published(name).dimension
+    return Feature("audio", shape, lambda sound: embed(mono(sound)[None], embedder, common["unit"])[0])
 
 
-def _visual_image(run: Run, name: str, numbers: dict[str, Any]):
-    from scenes.classifiers.image_networks import classifier
+def _frames(run: Run) -> Feature:
+    _hold(run, "frames", run.params["frames"])
+    size = run.params["frames"]["size"]
+    return Feature("video", (SECONDS, size, size, 3), lambda frames: frames)
+
+
+def _visual_embedding(run: Run, name: str) -> Feature:
+    from scenes.visual_embedding import embed, embedder, sample
 
     _hold(run, "frames", run.params["frames"])
-    _hold(run, f"train-visual-image@{name}", numbers)
-    size = numbers["size"]
-    network = lambda classes: classifier(name, size, False, classes)  # noqa: E731
-    return ["pictures"], _seen(name, size), network
-
-
-def _visual_embedding(run: Run, name: str, numbers: dict[str, Any]):
-    from scenes.classifiers.mlp import mlp
-    from scenes.learning.inference import forward
-    from scenes.visual_embedding import embedder, sample
-
-    _hold(run, "frames", run.params["frames"])
-    common = run.params["visual_embedding"]
+    numbers, common = run.params["visual"][name], run.params["visual_embedding"]
     _hold(run, f"embed-visual@{name}", {**numbers, **common})
-    _hold(run, f"train-visual-embedding@{name}", run.params["mlp"])
     looked_at = sample(run.folder / "data/media.csv", numbers["pretrained"])
     network = embedder(run.folder / "data/frames.npy", looked_at, name, **numbers, **common)
-    prepare = _seen(name, numbers["size"])
-    return (
-        ["pictures"],
-        lambda pictures: forward(network, prepare(pictures), SECONDS),
-        lambda classes: mlp(network.output_shape[-1], classes, **run.params["mlp"]),
-    )
+    shape = SECONDS, network.output_shape[-1]
+    return Feature("video", shape, lambda frames: embed(frames[None], network, name, numbers["size"])[0])
 
 
-def _audio_visual(run: Run, name: str, numbers: dict[str, Any]):
-    from scenes.classifiers.audio_visual import audio_visual
-    from scenes.classifiers.image_networks import classifier
-
-    common, vgg, mel = run.params["audio_visual"], run.params["vgg14"], run.params["spectrogram"]["mel"]
-    size, head = common["image"]["size"], common["mlp"]
-    _hold(run, "frames", run.params["frames"])
-    _hold(run, f"train-audio-visual@{name}", {**vgg, **head, "size": size})
-    _, heard, vgg14 = _audio_spectrogram(run, "mel", mel)
-    seen = _seen(name, size)
-
-    def network(classes: int):
-        parts = vgg14(classes), classifier(name, size, False, classes)
-        return audio_visual(*parts, classes, head["mlp_widths"], head["mlp_dropout"])
-
-    return ["sound", "pictures"], lambda sound, pictures: (heard(sound), seen(pictures)), network
-
-
-def _seen(name: str, size: int) -> Callable[[np.ndarray], np.ndarray]:
-    from scenes.classifiers.image_networks import pictures
-
-    return lambda frames: pictures(frames[None], np.zeros(SECONDS, int), np.arange(SECONDS), name=name, size=size)
-
-
-# How a family's members are made, and the section of params.yaml that has one entry for each.
-FAMILIES: dict[str, tuple[Callable, str]] = {
-    "audio_spectrogram": (_audio_spectrogram, "spectrogram"),
-    "audio_embedding": (_audio_embedding, "audio"),
-    "visual_image": (_visual_image, "visual"),
-    "visual_embedding": (_visual_embedding, "visual"),
-    "audio_visual": (_audio_visual, "visual"),
+FEATURES: dict[str, Callable[..., Feature]] = {
+    "spectrogram": _spectrogram,
+    "audio_embedding": _audio_embedding,
+    "frames": _frames,
+    "visual_embedding": _visual_embedding,
 }

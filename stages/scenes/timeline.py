@@ -100,7 +100,7 @@ def follow(
     until: float | None = None,
 ) -> Iterator[Timeline]:
     """Read a file and yield what is known whenever more is; end early once the whole is as probable as `until`."""
-    hears, sees = (any(medium in member.media for member in members) for medium in ("sound", "pictures"))
+    hears, sees = (any(medium in member.media for member in members) for medium in ("audio", "video"))
     name = "standard input" if path == "-" else path
     said = np.empty((len(members), 0, len(classes)), np.float32)
     every, batch = (SECONDS, SECONDS) if until is None else (1, 1)

@@ -20,10 +20,10 @@ from scenes.learning.inference import BATCH, batch_size, finite, predict
 from scenes.learning.mixup import Samples, check
 from scenes.learning.precision import policy
 from scenes.optimizer import adam, square_norm
+from scenes.stage import options
 from scenes.stage.cli import stop_if_asked
 from scenes.stage.dataset import SECONDS, labels
 from scenes.stage.errors import InputError
-from scenes.stage.options import PrecisionName
 from scenes.stage.outputs import naming, write_csv, writing
 from scenes.stage.resume import finish, resume_folder
 
@@ -54,27 +54,27 @@ class Recipe:
         Whether to replace the moving averages after the last epoch by those of as many seconds of each clip as an epoch
         draws, see `reestimate`.
     seed : int
-        Seed of the order and the mixtures.
-    keep : str
-        Which epoch's weights: the `last`, or the `best`, of lowest validation loss.
+        Seed of the initial weights, the order, the mixtures and dropout.
+    precision : str
+        `float32` or `bfloat16`.
     """
 
-    epochs: int
-    batch: int
-    seconds: int
-    lr: float
-    l2: float
-    mixup: list[str]
-    mixup_alpha: float
-    reestimate_batch_norm: bool
-    seed: int
-    keep: Literal["last", "best"] = "last"
+    epochs: options.Epochs = 100
+    batch: options.Batch = 100
+    seconds: options.Seconds = 10
+    lr: options.LearningRate = 1e-4
+    l2: options.L2 = 1e-4
+    mixup: options.Mixup = ("beta", "original", "uniform")
+    mixup_alpha: options.MixupAlpha = 0.4
+    reestimate_batch_norm: options.Reestimate = False
+    seed: options.Seed = 0
+    precision: options.Precision = "float32"
 
 
-def prepare(precision: PrecisionName, seed: int) -> None:
+def prepare(recipe: Recipe) -> None:
     """Set up Keras for a training, before the network is built: seed, precision, all GPUs."""
-    keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(policy(precision))
+    keras.utils.set_random_seed(recipe.seed)
+    keras.config.set_dtype_policy(policy(recipe.precision))
     use_all()
 
 
@@ -89,6 +89,7 @@ def train(
     history: Path,
     recipe: Recipe,
     units: int = SECONDS,
+    keep: Literal["last", "best"] = "last",
 ) -> None:
     """Train a network on the train clips and write its weights and its history.
 
@@ -109,6 +110,8 @@ def train(
         How to train.
     units : int
         How many inputs a clip has, its ten seconds or others.
+    keep : str
+        Which epoch's weights: the `last`, or the `best`, of lowest validation loss.
 
     Raises
     ------
@@ -123,7 +126,7 @@ def train(
     validation_clips = np.flatnonzero(present & (split["fold"] == "validation"))
     if not len(clips):
         raise InputError(f"no train clip has {' and '.join(np.atleast_1d(modality))}: nothing to train {model} on")
-    if recipe.keep == "best" and not len(validation_clips):
+    if keep == "best" and not len(validation_clips):
         raise InputError(f"{model}: no clip is left for validation, by which the best epoch is chosen")
     unknown = clips[labels(split.iloc[clips], classes) < 0]
     if len(unknown):
@@ -150,7 +153,7 @@ def train(
     folder = resume_folder(model, inputs)
     trainer = Trainer(network, adam(recipe.lr), recipe.l2)
     log = EpochLog(model, network, validation)
-    best = BestEpoch(folder / BEST, network, log) if recipe.keep == "best" else None
+    best = BestEpoch(folder / BEST, network, log) if keep == "best" else None
     checkpoint = Checkpoint(folder, log, best)
     # Keras leaves out of its files how far the random numbers of dropout had got: one draw per step.
     drawn = [variable for variable in trainer.variables if variable.name == "seed_generator_state"]

@@ -4,13 +4,27 @@ VGG14 (Table I) hears the patch of a second up to its global average pooling, a 
 frame of the same second up to its pooled features, and the MLP of Table II takes both, side by side.
 """
 
+from dataclasses import dataclass
+
+from scenes.classifiers import audio_spectrogram, mlp, vgg14, visual_image
 from scenes.classifiers.image_networks import SCENE
-from scenes.classifiers.mlp import head
-from scenes.classifiers.vgg14 import FEATURES
 from scenes.learning.backend import keras
 from scenes.learning.batches import Load
+from scenes.stage import options
+from scenes.stage.dataset import Rows
 
-MODALITIES = ["audio", "video"]  # the columns of split.csv that a clip must have
+
+@dataclass(frozen=True)
+class MLPOptions:
+    """The numbers of the MLP on the features of both, by default the paper's."""
+
+    mlp_widths: options.Widths = (8192, 8192, 1024)
+    mlp_dropout: options.DropoutRate = 0.4
+
+
+@dataclass(frozen=True)
+class Options(MLPOptions, vgg14.Options, visual_image.Options):
+    """The numbers of both networks and of the MLP on the features of both."""
 
 
 def audio_visual(
@@ -37,11 +51,20 @@ def audio_visual(
         From patches and preprocessed pictures, `[batch, bins, frames, 6]` and `[batch, size, size, 3]`, to
         probabilities `[batch, classes]`.
     """
-    features = audio.get_layer(FEATURES).output, image.get_layer(SCENE).input
-    probabilities = head(keras.layers.Concatenate()(features), classes, widths, dropout)
+    features = audio.get_layer(vgg14.FEATURES).output, image.get_layer(SCENE).input
+    probabilities = mlp.head(keras.layers.Concatenate()(features), classes, widths, dropout)
     return keras.Model((audio.input, image.input), probabilities, name="audio_visual")
 
 
-def loader(patches: Load, pictures: Load) -> Load:
-    """From clips and seconds, int `[n]` each, to the inputs of `audio_visual`: both are of the same seconds."""
-    return lambda clips, seconds: (patches(clips, seconds), pictures(clips, seconds))
+def load(options: Options, arrays: list[Rows]) -> Load:
+    """From clips and seconds to patches and preprocessed frames of the same seconds."""
+    heard = audio_spectrogram.load(options, arrays[:1])
+    seen = visual_image.load(options, arrays[1:])
+    return lambda clips, seconds: (heard(clips, seconds), seen(clips, seconds))
+
+
+def network(options: Options, arrays: list[Rows], classes: int) -> keras.Model:
+    """The untrained network."""
+    audio = audio_spectrogram.network(options, arrays[:1], classes)
+    image = visual_image.network(options, arrays[1:], classes)
+    return audio_visual(audio, image, classes, options.mlp_widths, options.mlp_dropout)

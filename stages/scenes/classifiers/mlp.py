@@ -1,10 +1,19 @@
 """The multilayer perceptron of the embedding frameworks (the paper, Table II)."""
 
+from dataclasses import dataclass
+
 from scenes.learning.backend import keras
+from scenes.stage import options
 
 layers = keras.layers
 
-WIDTHS = [8192, 8192, 1024]
+
+@dataclass(frozen=True)
+class Options:
+    """The numbers of the MLP, by default the paper's."""
+
+    widths: options.Widths = (8192, 8192, 1024)
+    dropout: options.DropoutRate = 0.4
 
 
 def mlp(inputs: int, classes: int, widths: list[int], dropout: float) -> keras.Model:

@@ -4,11 +4,15 @@ A patch of a ten-second spectrogram spans 1.858 s, and a CQT filter up to 3.41 s
 its own, made of its own samples with zeros around them: 72 frames, which are repeated to fill a patch of 128.
 """
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from scenes.classifiers.patches import delta_maps, mapped, strict_shape
+from scenes.classifiers.vgg14 import Options, vgg14
+from scenes.learning.backend import keras
+from scenes.learning.batches import Load
+from scenes.stage.dataset import Rows
 
 
 @cache
@@ -18,15 +22,23 @@ def _operator(frames: int, width: int) -> np.ndarray:
     return np.concatenate([full[:, wrapped] for full in delta_maps(frames)], axis=-1).astype(np.float32)
 
 
-def strict_patches(spectrograms: np.ndarray, rows: np.ndarray, clips: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+def load(options: Options, arrays: list[Rows]) -> Load:
+    """From clips and seconds to patches `[n, bins, frames, 6]`; `arrays` is one of spectrograms of single seconds."""
+    return partial(strict_patches, *arrays)
+
+
+def network(options: Options, arrays: list[Rows], classes: int) -> keras.Model:
+    """VGG14 for such patches."""
+    return vgg14(classes, options, strict_shape(*arrays))
+
+
+def strict_patches(spectrograms: np.ndarray, clips: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """Make one patch of each pair of a clip and a second: deltas first, then wrapped to a patch's width.
 
     Parameters
     ----------
     spectrograms : ndarray
-        `[rows, 10, 2, bins, frames]`, a spectrogram a second, may be memory-mapped.
-    rows : ndarray of int
-        `[clips]`, the row of each clip of the split: train clips have none.
+        `[clips, 10, 2, bins, frames]`, a spectrogram a second, may be memory-mapped.
     clips, seconds : ndarray of int
         `[n]` each; seconds count from 0 to 9.
 
@@ -37,4 +49,4 @@ def strict_patches(spectrograms: np.ndarray, rows: np.ndarray, clips: np.ndarray
         `scenes.classifiers.patches.patches`.
     """
     operator = _operator(spectrograms.shape[-1], strict_shape(spectrograms)[1])
-    return mapped(spectrograms[rows[clips], seconds].astype(np.float32), operator)
+    return mapped(spectrograms[clips, seconds].astype(np.float32), operator)

@@ -7,6 +7,7 @@ from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import clip_probabilities, macro_log_loss, right
 from scenes.evaluation.uncertainty import location_interval
 from scenes.stage.dataset import SECONDS
+from scenes.systems import media_of
 
 CLEAN = "clean"
 SCORES = ["condition", "ensemble", "clips", "accuracy", "low", "high", "log_loss",
@@ -37,8 +38,8 @@ def under_conditions(
         then `no sound` and `no pictures`, where the classifiers that hear, or see, are NaN.
     """
     missing = {
-        condition: {name: np.full_like(array, np.nan) for name, array in clean.items() if name.startswith(family)}
-        for condition, family in {"no sound": "audio_", "no pictures": "visual_"}.items()
+        condition: {name: np.full_like(array, np.nan) for name, array in clean.items() if medium in media_of(name)}
+        for condition, medium in {"no sound": "audio", "no pictures": "video"}.items()
     }
     return {condition: {**clean, **changed} for condition, changed in {CLEAN: {}, **disturbed, **missing}.items()}
 

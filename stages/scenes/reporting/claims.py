@@ -18,10 +18,10 @@ from scenes.reporting.published import TABLE_VI, TABLE_VII
 from scenes.reporting.results import NotRunError, Results
 from scenes.stage.dataset import SECONDS
 
-SPECTROGRAMS = [framework for framework in TABLE_VI if framework.startswith("audio_spectrogram/")]
-AUDIO_EMBEDDINGS = [framework for framework in TABLE_VI if framework.startswith("audio_embedding/")]
-IMAGES = [framework for framework in TABLE_VII if framework.startswith("visual_image/")]
-VISUAL_EMBEDDINGS = [framework for framework in TABLE_VII if framework.startswith("visual_embedding/")]
+SPECTROGRAMS = [framework for framework in TABLE_VI if framework.split("/")[0] == "audio_spectrogram"]
+AUDIO_EMBEDDINGS = [framework for framework in TABLE_VI if framework.split("/")[0] == "audio_embedding"]
+IMAGES = [framework for framework in TABLE_VII if framework.split("/")[0] == "visual_image"]
+VISUAL_EMBEDDINGS = [framework for framework in TABLE_VII if framework.split("/")[0] == "visual_embedding"]
 
 AUDIO_BEST, VISUAL_BEST = "fuse/audio_best-prod", "fuse/visual_images-prod"
 TWO_NETWORKS, ALL_MODELS = "fuse/mel_inception-prod", "fuse/all_models-prod"

@@ -21,12 +21,9 @@ from scenes.evaluation.uncertainty import location_interval
 from scenes.reporting.published import BASELINE
 from scenes.stage.dataset import SECONDS, labels, place, read_classes, read_split
 from scenes.stage.errors import InputError
+from scenes.systems import STRICT, family_of, media_of
 
-STRICT = ".strict"
-JOINT = "audio_visual/"
 SCRATCH = ".scratch"  # of the joint network that does not start from trained ones
-PATCHES = ("audio_spectrogram/", JOINT)  # whose seconds are patches, which hear more than a second
-EMBEDDINGS = "audio_embedding/"
 
 
 class NotRunError(Exception):
@@ -94,7 +91,7 @@ class Results:
     @property
     def joint(self) -> list[str]:
         """The networks of both modalities that were run."""
-        return [name for name in self.seconds if name.startswith(JOINT)]
+        return [name for name in self.seconds if name not in BASELINE and len(media_of(name)) > 1]
 
     def of(self, name: str) -> np.ndarray:
         """The column of `right` of a framework.
@@ -159,9 +156,10 @@ class Results:
 
     def hears(self, name: str) -> str:
         """What a classifier's seconds hear if it is more than a second; else empty."""
-        if name.startswith(EMBEDDINGS) and self.unit == "clip":
+        features = {feature.partition("/")[0] for feature in family_of(name).features}
+        if "audio_embedding" in features and self.unit == "clip":
             return "the whole clip"
-        return "1.858 s" if name.startswith(PATCHES) and STRICT not in name else ""
+        return "1.858 s" if "spectrogram" in features and not name.endswith(STRICT) else ""
 
     def members_seconds(self, ensemble: str, strict: bool = False) -> np.ndarray:
         """Probabilities of the members' seconds, `[members, clips, 10, classes]`; strict ones where they hear more.

@@ -1,9 +1,12 @@
 """The entry of every stage script: typed options in; one clear line out when the user can cure what went wrong."""
 
+import dataclasses
+import inspect
 import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import wraps
 
 import typer
 from typer.core import TyperCommand
@@ -18,8 +21,10 @@ class StoppedError(BaseException):
     """The user, or the machine's scheduler, wants the script to end; the argument is the signal's number."""
 
 
-def run(*commands: Callable) -> None:
+def run(*commands: Callable, **named: Callable) -> None:
     """Run a script's command, or one of its several commands, with the arguments of the command line.
+
+    A parameter whose type is a dataclass stands for the dataclass's fields, an option each.
 
     Options may be written with underscores, as DVC unpacks them from params.yaml, or with dashes. An `InputError` or
     an `OSError` (missing file, full disk) ends the script with one line on standard error and exit code 1, a wrong
@@ -32,8 +37,8 @@ def run(*commands: Callable) -> None:
         pretty_exceptions_enable=False,
         context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
     )
-    for command in commands:
-        app.command(cls=_Command)(command)
+    for name, command in (*((None, command) for command in commands), *named.items()):
+        app.command(name and name.replace("_", "-"), cls=_Command)(_with_options(command))
     for number in SIGNALS:
         signal.signal(number, _stop)
     try:
@@ -50,6 +55,26 @@ def run(*commands: Callable) -> None:
             case OSError():
                 _end(1, f"error: {error.filename or 'input/output'}: {error.strerror or error}")
         raise
+
+
+def _with_options(command: Callable) -> Callable:
+    """Replace each parameter that is a dataclass by the dataclass's fields, an option each."""
+    parameters = inspect.signature(command, eval_str=True).parameters
+    groups = {name: p.annotation for name, p in parameters.items() if dataclasses.is_dataclass(p.annotation)}
+
+    @wraps(command)
+    def call(**values: object) -> None:
+        made = {name: group(**{field: values.pop(field) for field in inspect.signature(group).parameters})
+                for name, group in groups.items()}  # fmt: skip
+        command(**values, **made)
+
+    flat = [field for name, parameter in parameters.items() for field in (
+        inspect.signature(groups[name], eval_str=True).parameters.values() if name in groups else [parameter]
+    )]  # fmt: skip
+    call.__signature__ = inspect.Signature([field.replace(kind=inspect.Parameter.KEYWORD_ONLY) for field in flat])
+    call.__annotations__ = {field.name: field.annotation for field in flat}
+    del call.__wrapped__
+    return call
 
 
 class _Command(TyperCommand):

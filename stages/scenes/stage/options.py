@@ -48,6 +48,7 @@ Unit = Annotated[
     Literal["second", "clip"], typer.Option(help="audio embeddings: one a second, or the clip's ten times")
 ]
 Modality = Annotated[Literal["audio", "video"], typer.Option(help="what the embeddings are of")]
+Network = Annotated[str, typer.Option(help="name of the Keras application, such as InceptionV3")]
 Size = Annotated[int, typer.Option(help="height and width of the network's input, pixels", min=32, max=2048)]
 Pretrained = Annotated[bool, typer.Option(help="start from trained weights, not from seeded random ones")]
 Weights = Annotated[str, typer.Option(help="file of the trained weights; none: the published ones")]
@@ -57,5 +58,3 @@ Precision = Annotated[
     typer.Option(help="numbers in the layers", parser=_precision, metavar=f"[{'|'.join(get_args(PrecisionName))}]"),
 ]
 Seed = Annotated[int, typer.Option(help="seed of whatever is drawn at random", min=0, max=2**32 - 1)]
-
-MIXUP_PARTS = ["beta", "original", "uniform"]

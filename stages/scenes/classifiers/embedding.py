@@ -1,0 +1,19 @@
+"""Embedding classifiers: the MLP (the paper, Table II) on one embedding a second, of audio or of frames."""
+
+from dataclasses import asdict
+
+from scenes.classifiers.mlp import Options, mlp
+from scenes.learning.backend import keras
+from scenes.learning.batches import Load
+from scenes.stage.dataset import Rows
+
+
+def load(options: Options, arrays: list[Rows]) -> Load:
+    """From clips and seconds to embeddings `[n, D]`; `arrays` is one of embeddings."""
+    (embeddings,) = arrays
+    return lambda clips, seconds: embeddings[clips, seconds]
+
+
+def network(options: Options, arrays: list[Rows], classes: int) -> keras.Model:
+    """The MLP for embeddings of this dimension."""
+    return mlp(arrays[0].shape[-1], classes, **asdict(options))

@@ -1,0 +1,127 @@
+"""The one table of families of classifiers: which features a family's members take, and which module makes them.
+
+What else is asked of a family follows from its features: which media a clip must have, and which part of a recording
+has to be read before the k-th second is known. A feature is a file under `data/`, without its `.npy`; `{member}` stands
+for the member's name. Row i of it is clip i.
+
+The module is one of `scenes.classifiers`. It has
+
+- `Options`, a dataclass: the numbers of the network, options of the command line,
+- `load(options, arrays)`: a function of clips and seconds, int `[n]` each, to the network's inputs `[n, ...]`,
+- `network(options, arrays, classes)`: the untrained network, from inputs to probabilities `[n, classes]`.
+
+It is imported where it is needed, so that a stage depends on its own family's alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from scenes.stage.dataset import SECONDS
+from scenes.stage.errors import InputError
+
+# What features are made of: the column of split.csv.
+MEDIA = {"spectrogram": "audio", "audio_embedding": "audio", "frames": "video", "visual_embedding": "video"}
+STRICT = ".strict"  # ends the names of members under DCASE's one-second protocol
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of classifiers.
+
+    Attributes
+    ----------
+    module : str
+        Of `scenes.classifiers`.
+    features : tuple of str
+        Files under `data/` that the network's inputs are made of.
+    section : str
+        The section of params.yaml that has an entry for each member.
+    params : tuple of str
+        The other sections that hold numbers of the network.
+    """
+
+    module: str
+    features: tuple[str, ...]
+    section: str
+    params: tuple[str, ...] = ()
+
+    @property
+    def implementation(self) -> ModuleType:
+        """Its module."""
+        return import_module(f"scenes.classifiers.{self.module}")
+
+    @property
+    def media(self) -> list[str]:
+        """Columns of split.csv that a clip must have: `audio`, `video` or both."""
+        return list(dict.fromkeys(MEDIA[feature.partition("/")[0]] for feature in self.features))
+
+    def features_of(self, member: str) -> list[str]:
+        """The features of a member."""
+        return [feature.format(member=member) for feature in self.features]
+
+    def options(self, params: dict[str, Any], member: str) -> Any:
+        """The numbers of a member's network, from a whole params.yaml."""
+        known = {"network": member}
+        for numbers in (*(params[section] for section in self.params), params[self.section][member]):
+            known |= numbers
+        made = self.implementation.Options
+        return made(**{field.name: known[field.name] for field in fields(made)})
+
+
+FAMILIES = {
+    "audio_spectrogram": Family("audio_spectrogram", ("spectrogram/{member}",), "spectrogram", ("vgg14",)),
+    "audio_embedding": Family("embedding", ("audio_embedding/{member}",), "audio", ("mlp",)),
+    "visual_image": Family("visual_image", ("frames",), "visual"),
+    "visual_embedding": Family("embedding", ("visual_embedding/{member}",), "visual", ("mlp",)),
+    "audio_visual": Family(
+        "audio_visual", ("spectrogram/mel", "frames"), "audio_visual", ("vgg14", "audio_visual_mlp")
+    ),
+}
+# Under DCASE's one-second protocol; its features are of the clips not in train alone.
+AUDIO_SPECTROGRAM_STRICT = Family("strict", ("spectrogram/{member}.strict",), "spectrogram", ("vgg14",))
+
+
+def family_of(classifier: str) -> Family:
+    """The family of a classifier, `family/member`.
+
+    Raises
+    ------
+    InputError
+        If there is no such family.
+    """
+    name = classifier.partition("/")[0]
+    if name not in FAMILIES:
+        raise InputError(f"{classifier}: {name} is not a family; the families are {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def media_of(classifier: str) -> list[str]:
+    """Columns of split.csv that a clip must have for a classifier, `family/member`."""
+    return family_of(classifier).media
+
+
+def needs_of(classifier: str, unit: str, of_patches: Callable[[str], np.ndarray]) -> np.ndarray:
+    """Seconds of the recording that have to be read before a classifier's k-th second is known, `[10]`, ten at most.
+
+    Parameters
+    ----------
+    classifier : str
+        `family/member`.
+    unit : str
+        Of audio embeddings: `second`, or `clip`, which needs the whole clip.
+    of_patches : callable
+        From a kind of spectrogram to the seconds that its patches need, `[10]`, as by `patch_needs`.
+    """
+    ends = np.arange(1.0, SECONDS + 1)  # a frame, or a second of audio, is known when that second is over
+    of_folder = {
+        "spectrogram": of_patches,
+        "audio_embedding": lambda _: np.full(SECONDS, float(SECONDS)) if unit == "clip" else ends,
+    }
+    features = [feature.split("/") for feature in family_of(classifier).features_of(classifier.split("/")[1])]
+    known = [of_folder[folder](*name) if folder in of_folder else ends for folder, *name in features]
+    return np.minimum(np.max(known, axis=0), SECONDS)
