@@ -11,7 +11,7 @@ import torch
 import typer
 from measure import machine, median_seconds, show
 
-from scenes import panns
+from scenes.features import panns
 
 
 def sounds(count: int, rng: np.random.Generator) -> np.ndarray:

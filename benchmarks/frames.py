@@ -14,8 +14,8 @@ import numpy as np
 import typer
 from measure import machine, median_seconds, show
 
+from scenes.dataset.tables import SECONDS
 from scenes.media.clip import read_frames
-from scenes.stage.dataset import SECONDS
 
 
 def grabbed(path: Path, size: int) -> np.ndarray:

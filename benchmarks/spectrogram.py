@@ -19,7 +19,7 @@ import typer
 from gammatone.fftweight import fft_gtgram
 from measure import machine, median_seconds, show
 
-from scenes import spectrogram
+from scenes.features import spectrogram
 
 RATE, SECONDS, HOP, FRAMES = 48000, 10, 672, 704
 FMIN, BINS, BINS_PER_OCTAVE = 10.0, 128, 24

@@ -17,11 +17,11 @@ from measure import machine, median_seconds, show
 from scenes.classifiers.patches import patches
 from scenes.classifiers.vgg14 import Options, vgg14
 from scenes.learning.backend import keras
-from scenes.learning.batches import MixedBatches
+from scenes.learning.mixup import MixedBatches
+from scenes.learning.optimizer import FlatAdam
 from scenes.learning.precision import policy
-from scenes.optimizer import FlatAdam
+from scenes.learning.training import Trainer
 from scenes.stage.options import PrecisionName
-from scenes.training import Trainer
 
 CLASSES, PARTS, CLIPS = 10, ["beta", "original", "uniform"], 40
 

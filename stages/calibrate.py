@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import typer
 
+from scenes.dataset.tables import SECONDS, labels, place, read_classes, read_split
 from scenes.evaluation.calibration import COLUMNS, fit_temperature, temper
 from scenes.evaluation.metrics import calibration_error, clip_probabilities, log_losses, macro_log_loss
 from scenes.evaluation.predictions import read_predictions, rows_of
 from scenes.evaluation.uncertainty import location_interval
 from scenes.stage.cli import run
-from scenes.stage.dataset import SECONDS, labels, place, read_classes, read_split
 from scenes.stage.outputs import write_csv, write_json
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 import pandas as pd
 import typer
 
+from scenes.app.members import load, members_of, read_run
+from scenes.app.timeline import follow
 from scenes.media.finding import find_media, shorten
-from scenes.members import load, members_of, read_run
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError, one_line
 from scenes.stage.outputs import write_csv, write_json
-from scenes.timeline import follow
 
 CHECKOUT = Path(__file__).parents[1]
 FIGURES = (".png", ".jpg", ".pdf", ".svg")
@@ -84,7 +84,7 @@ def main(
 
 
 def _sketch(mel: dict):
-    from scenes.sketch import Sketch
+    from scenes.app.timeline_figure import Sketch
 
     return Sketch(mel)
 

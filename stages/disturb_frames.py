@@ -7,11 +7,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from scenes.disturbance import FRAMES, block, blur, clip_generator, darken, parse
-from scenes.shards import map_clips
+from scenes.dataset.shards import map_clips
+from scenes.dataset.tables import Rows, open_rows, read_split
+from scenes.media.disturbance import FRAMES, block, blur, clip_generator, darken, parse
 from scenes.stage import options
 from scenes.stage.cli import run
-from scenes.stage.dataset import Rows, open_rows, read_split
 from scenes.stage.errors import InputError
 
 

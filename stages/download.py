@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import typer
 from tqdm import tqdm
 
-from scenes.archives import Archive, check_disk, is_unpacked, read_archives, unpack
+from scenes.dataset.archives import Archive, check_disk, is_unpacked, read_archives, unpack
+from scenes.dataset.transfer import bytes_there, download
+from scenes.dataset.weights import verify
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
-from scenes.transfer import bytes_there, download
-from scenes.weights import verify
 
 ZENODO = "https://zenodo.org/records/4477542/files"
 

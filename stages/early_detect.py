@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import typer
 
+from scenes.dataset.tables import SECONDS, labels, read_classes, read_split
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import clip_probabilities, scores
 from scenes.evaluation.predictions import read_predictions, rows_of
 from scenes.stage.cli import run
-from scenes.stage.dataset import SECONDS, labels, read_classes, read_split
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_csv, write_json
 

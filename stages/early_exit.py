@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 import typer
 
-from scenes.evaluation.early_exit import (
+from scenes.dataset.tables import labels, place, read_classes, read_split
+from scenes.evaluation.needs import read_needs
+from scenes.evaluation.predictions import read_predictions, rows_of, with_families
+from scenes.evaluation.stopping_rule import (
     CHOSEN,
     CURVE,
     NEVER,
@@ -24,12 +27,9 @@ from scenes.evaluation.early_exit import (
     thresholds,
     waits,
 )
-from scenes.evaluation.needs import read_needs
-from scenes.evaluation.predictions import read_predictions, rows_of, with_families
 from scenes.evaluation.uncertainty import location_interval, mcnemar
 from scenes.stage import options
 from scenes.stage.cli import run
-from scenes.stage.dataset import labels, place, read_classes, read_split
 from scenes.stage.outputs import write_csv, write_json
 from scenes.systems import needs_of
 

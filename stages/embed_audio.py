@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from scenes import panns
-from scenes.audio_embedding import DATASET_RATE, ZENODO, embed, mono, published, untrained
+from scenes.dataset.shards import map_clips
+from scenes.dataset.tables import SECONDS, read_media
+from scenes.dataset.weights import FOLDER, verify
+from scenes.features import panns
+from scenes.features.audio_embedding import DATASET_RATE, ZENODO, embed, mono, published, untrained
 from scenes.media.clip import read_audio
-from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run
-from scenes.stage.dataset import SECONDS, read_media
 from scenes.stage.errors import InputError
 from scenes.stage.resume import resume_folder
-from scenes.weights import FOLDER, verify
 
 NONE = Path("none")
 

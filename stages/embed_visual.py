@@ -8,12 +8,12 @@ import numpy as np
 import typer
 
 from scenes.classifiers.image_networks import warn_if_enlarged, weights_inputs
-from scenes.shards import map_clips
+from scenes.dataset.shards import map_clips
+from scenes.dataset.tables import SECONDS, open_array, read_media
+from scenes.features.visual_embedding import embed, embedder, sample
 from scenes.stage import options
 from scenes.stage.cli import run
-from scenes.stage.dataset import SECONDS, open_array, read_media
 from scenes.stage.errors import InputError
-from scenes.visual_embedding import embed, embedder, sample
 
 
 def main(

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from scenes.dataset.shards import map_clips
+from scenes.dataset.tables import SECONDS, read_media
 from scenes.media.clip import read_frames
-from scenes.shards import map_clips
 from scenes.stage.cli import run
-from scenes.stage.dataset import SECONDS, read_media
 
 
 def main(

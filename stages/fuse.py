@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import typer
 
+from scenes.dataset.tables import labels, place, read_classes, read_split
 from scenes.evaluation.fusion import LEARNED, RULES, log_linear
 from scenes.evaluation.learned_fusion import fit_log_linear, fit_stacked, shares, stacked
 from scenes.evaluation.metrics import clip_probabilities
 from scenes.evaluation.predictions import read_predictions, rows_of
 from scenes.evaluation.scoring import evaluate
 from scenes.stage.cli import run
-from scenes.stage.dataset import labels, place, read_classes, read_split
 from scenes.stage.outputs import write_array, write_csv
 
 

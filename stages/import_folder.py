@@ -12,11 +12,11 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
+from scenes.dataset.shards import named_kill, workers
+from scenes.dataset.tables import SETUP_COLUMNS, hold_out, place
 from scenes.media.cutting import Cut, cut_recording
 from scenes.media.recordings import Recording, find_recordings
-from scenes.shards import named_kill, workers
 from scenes.stage.cli import leave_signals, run, stop_if_asked
-from scenes.stage.dataset import SETUP_COLUMNS, hold_out, place
 from scenes.stage.errors import InputError, OutputError, one_line
 from scenes.stage.outputs import write_csv, writing
 

@@ -8,13 +8,13 @@ import numpy as np
 import typer
 
 from scenes.classifiers.baseline import build, columns, loader, open_embeddings
+from scenes.dataset.tables import SECONDS, open_rows, read_classes, read_split
 from scenes.evaluation import baseline_scores
 from scenes.evaluation.scoring import evaluate
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches, Load
 from scenes.learning.inference import batch_size, load_weights, predict, refuse_not_finite
 from scenes.stage.cli import run
-from scenes.stage.dataset import SECONDS, open_rows, read_classes, read_split
 from scenes.stage.outputs import write_array
 from scenes.systems import AUDIO_SPECTROGRAM_STRICT, FAMILIES, Family
 

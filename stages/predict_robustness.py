@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import typer
 
-from scenes.evaluation.robustness import seconds_used
+from scenes.dataset.tables import Rows, open_rows, read_classes, read_split
+from scenes.evaluation.disturbed_scores import seconds_used
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
 from scenes.learning.inference import batch_size, load_weights, predict, refuse_not_finite
 from scenes.stage.cli import run
-from scenes.stage.dataset import Rows, open_rows, read_classes, read_split
 from scenes.stage.outputs import write_array
 from scenes.systems import FAMILIES, Family
 

@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 import typer
 
+from scenes.dataset.tables import SECONDS, read_table
 from scenes.evaluation.calibration import COLUMNS
-from scenes.evaluation.early_exit import CHOSEN, CURVE, OF_CLASSES
+from scenes.evaluation.disturbed_scores import SCORES
 from scenes.evaluation.fusion import LEARNED
 from scenes.evaluation.metrics import calibration_error, confusion, reliability
 from scenes.evaluation.needs import read_needs
-from scenes.evaluation.robustness import SCORES
-from scenes.reporting import figures, robustness
-from scenes.reporting.beyond import against_prod
+from scenes.evaluation.stopping_rule import CHOSEN, CURVE, OF_CLASSES
+from scenes.reporting import figures
+from scenes.reporting import robustness_section as robustness
+from scenes.reporting.fitted_sections import against_prod
 from scenes.reporting.markdown import segments
 from scenes.reporting.page import page
 from scenes.reporting.results import NotRunError, Results, read_results
@@ -32,7 +34,6 @@ from scenes.reporting.tables import (
 )
 from scenes.stage import options
 from scenes.stage.cli import run
-from scenes.stage.dataset import SECONDS, read_table
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_csv, writing
 from scenes.systems import FAMILIES

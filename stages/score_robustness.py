@@ -7,10 +7,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from scenes.dataset.tables import labels, place, read_classes, read_split
+from scenes.evaluation.disturbed_scores import CLEAN, scored, seconds_used, under_conditions
 from scenes.evaluation.predictions import read_disturbed, read_predictions, rows_of, with_families
-from scenes.evaluation.robustness import CLEAN, scored, seconds_used, under_conditions
 from scenes.stage.cli import run
-from scenes.stage.dataset import labels, place, read_classes, read_split
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_csv, write_json
 from scenes.systems import family_of, media_of

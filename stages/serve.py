@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from scenes.members import load, members_of, read_run
+from scenes.app.members import load, members_of, read_run
+from scenes.app.timeline import Timeline, follow
+from scenes.app.timeline_figure import Sketch
 from scenes.reporting.colours import of_classes
-from scenes.sketch import Sketch
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_json
-from scenes.timeline import Timeline, follow
 
 CHECKOUT = Path(__file__).parents[1]
 HOUR = 3600
@@ -76,7 +76,8 @@ def page(trained, members: list, rule: str, folder: Path):
             gradio.Markdown("**Trained on synthetic clips (the demo): what follows says nothing of real scenes.**")
         upload = gradio.File(label="A film or a recording", file_types=["video", "audio"], type="filepath")
         player = gradio.HTML(
-            html_template=PLAYER, js_on_load=(Path(__file__).parent / "scenes/player.js").read_text(encoding="utf-8")
+            html_template=PLAYER,
+            js_on_load=(Path(__file__).parent / "scenes/app/player.js").read_text(encoding="utf-8"),
         )
         said = gradio.Dataframe(
             label="What each member said", headers=["member", "scene", "probability"], interactive=False

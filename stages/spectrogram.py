@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 import typer
 
-from scenes import disturbance, spectrogram
 from scenes.classifiers.patches import frame_count, patch_needs
+from scenes.dataset.shards import map_clips
+from scenes.dataset.tables import SECONDS, place, read_media, read_split
 from scenes.evaluation.needs import COLUMNS
+from scenes.features import spectrogram
+from scenes.media import disturbance
 from scenes.media.clip import read_audio
-from scenes.shards import map_clips
 from scenes.stage import options
 from scenes.stage.cli import run
-from scenes.stage.dataset import SECONDS, place, read_media, read_split
 from scenes.stage.errors import InputError, MediaWarning
 from scenes.stage.outputs import write_csv
 

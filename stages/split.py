@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import pandas as pd
 import typer
 
+from scenes.dataset.tables import FOLDS, hold_out, parse_classes, place, read_setup
 from scenes.media.clip import has_sound
 from scenes.stage.cli import run
-from scenes.stage.dataset import FOLDS, hold_out, parse_classes, place, read_setup
 from scenes.stage.errors import InputError
 from scenes.stage.options import Seed
 from scenes.stage.outputs import write_csv, write_json

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import typer
 
+from scenes.dataset.tables import SETUP_COLUMNS, SPLIT_COLUMNS, read_classes, read_split, read_table
 from scenes.evaluation.predictions import read_fused
 from scenes.stage.cli import run
-from scenes.stage.dataset import SETUP_COLUMNS, SPLIT_COLUMNS, read_classes, read_split, read_table
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_csv, writing
 

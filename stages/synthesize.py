@@ -13,8 +13,8 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
-from scenes.demo_audio import soundscape, write_wav
-from scenes.demo_video import SCENES, frames, write_mp4
+from scenes.demo.audio import soundscape, write_wav
+from scenes.demo.video import SCENES, frames, write_mp4
 from scenes.stage.cli import leave_signals, run
 from scenes.stage.errors import InputError
 from scenes.stage.options import Seed

@@ -8,12 +8,12 @@ import typer
 from scenes.classifiers import audio_spectrogram, visual_image
 from scenes.classifiers.audio_visual import Options, audio_visual, load
 from scenes.classifiers.image_networks import classifier, warn_if_enlarged, weights_inputs
+from scenes.dataset.tables import open_rows, read_classes, read_split
 from scenes.learning.inference import load_weights
+from scenes.learning.training import Recipe, prepare, train
 from scenes.stage.cli import run
-from scenes.stage.dataset import open_rows, read_classes, read_split
 from scenes.stage.options import Pretrained, Weights
 from scenes.systems import FAMILIES
-from scenes.training import Recipe, prepare, train
 
 
 def main(

@@ -17,11 +17,11 @@ from scenes.classifiers.baseline import (
     open_embeddings,
     set_moments,
 )
+from scenes.dataset.tables import hold_out, read_classes, read_split
 from scenes.learning.inference import load_weights
+from scenes.learning.training import Recipe, prepare, train
 from scenes.stage import options
 from scenes.stage.cli import run
-from scenes.stage.dataset import hold_out, read_classes, read_split
-from scenes.training import Recipe, prepare, train
 
 
 def main(

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 import typer
 
 from scenes.classifiers.embedding import Options, load, network
+from scenes.dataset.tables import open_rows, read_classes, read_split
+from scenes.learning.training import Recipe, prepare, train
 from scenes.stage.cli import run
-from scenes.stage.dataset import open_rows, read_classes, read_split
 from scenes.systems import FAMILIES
-from scenes.training import Recipe, prepare, train
 
 
 def main(

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from scenes.classifiers.image_networks import classifier, warn_if_enlarged, weights_inputs
 from scenes.classifiers.visual_image import Options, load
+from scenes.dataset.tables import open_rows, read_classes, read_split
+from scenes.learning.training import Recipe, prepare, train
 from scenes.stage.cli import run
-from scenes.stage.dataset import open_rows, read_classes, read_split
 from scenes.stage.options import Pretrained, Weights
 from scenes.systems import FAMILIES
-from scenes.training import Recipe, prepare, train
 
 
 def main(

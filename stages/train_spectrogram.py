@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from scenes.classifiers.audio_spectrogram import Options, load, network
+from scenes.dataset.tables import open_rows, read_classes, read_split
+from scenes.learning.training import Recipe, prepare, train
 from scenes.stage.cli import run
-from scenes.stage.dataset import open_rows, read_classes, read_split
 from scenes.systems import FAMILIES
-from scenes.training import Recipe, prepare, train
 
 
 def main(

@@ -20,13 +20,13 @@ from scenes.classifiers.mlp import head
 from scenes.classifiers.patches import patches
 from scenes.classifiers.vgg14 import FEATURES, vgg14
 from scenes.learning.backend import keras
-from scenes.learning.batches import Batches, MixedBatches
+from scenes.learning.batches import Batches
 from scenes.learning.inference import forward
 from scenes.learning.inference import predict as outputs
-from scenes.learning.mixup import PARTS, mixup
+from scenes.learning.mixup import PARTS, MixedBatches, mixup
+from scenes.learning.training import Recipe, train
 from scenes.stage.errors import InputError
 from scenes.systems import FAMILIES
-from scenes.training import Recipe, train
 
 layers = keras.layers
 CLASSES = ["airport", "bus", "park"]

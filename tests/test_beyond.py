@@ -14,7 +14,7 @@ from test_report import here, tables
 
 from scenes.evaluation.calibration import temper
 from scenes.evaluation.fusion import prod
-from scenes.reporting.beyond import BETTER, NO_DIFFERENCE, NOTHING, WORSE, verdict
+from scenes.reporting.fitted_sections import BETTER, NO_DIFFERENCE, NOTHING, WORSE, verdict
 
 MEMBERS = made_up.ENSEMBLES["mel_inception"]
 CLIPS, PLACES, VALIDATION = 600, 60, 30

@@ -17,15 +17,15 @@ from conftest import noise, run, write_mp4, write_wav
 from dvc.parsing.interpolate import to_str
 from trained import CLASSES, MEMBERS, finished_run, join
 
+from scenes.app.members import Run, _hold, load, members_of, read_run
+from scenes.app.timeline import follow
 from scenes.classifiers.mlp import mlp
 from scenes.classifiers.patches import patches
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.needs import read_needs
 from scenes.media.clip import read_audio, read_frames
 from scenes.media.stream import windows
-from scenes.members import Run, _hold, load, members_of, read_run
 from scenes.stage.errors import InputError, one_line
-from scenes.timeline import follow
 
 
 @pytest.fixture(scope="module")

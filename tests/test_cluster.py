@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, noise, write_wav
 
+from scenes.dataset.shards import map_clips
 from scenes.media.clip import read_audio
-from scenes.shards import map_clips
 from scenes.stage.errors import InputError
 
 pytestmark = pytest.mark.slow

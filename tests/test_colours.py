@@ -9,10 +9,10 @@ import pytest
 from conftest import ROOT
 from matplotlib.figure import Figure
 
+from scenes.app.timeline import Timeline
+from scenes.app.timeline_figure import Sketch
 from scenes.reporting.colours import line_style, of_classes, oklab
 from scenes.reporting.figures import training_curves
-from scenes.sketch import Sketch
-from scenes.timeline import Timeline
 
 TEN = [matplotlib.colors.to_hex(colour) for colour in matplotlib.colormaps["tab10"].colors]
 

@@ -12,7 +12,7 @@ from conftest import noise, run, write_mp4, write_setup, write_wav
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scenes.stage.dataset import hold_out, open_rows, parse_classes, place, read_setup, read_split
+from scenes.dataset.tables import hold_out, open_rows, parse_classes, place, read_setup, read_split
 from scenes.stage.errors import InputError
 
 CLASSES = parse_classes(["bus:transportation", "park:outdoor"])

@@ -17,7 +17,7 @@ import download
 import pytest
 from conftest import ROOT
 
-from scenes import archives, transfer
+from scenes.dataset import archives, transfer
 from scenes.stage.errors import InputError
 
 NAME = "TAU-urban-audio-visual-scenes-2021-development"

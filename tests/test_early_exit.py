@@ -11,7 +11,9 @@ from early_exit import main
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenes.evaluation.early_exit import (
+from scenes.evaluation.fusion import prod
+from scenes.evaluation.metrics import right
+from scenes.evaluation.stopping_rule import (
     CHOSEN,
     CURVE,
     NEVER,
@@ -24,8 +26,6 @@ from scenes.evaluation.early_exit import (
     thresholds,
     waits,
 )
-from scenes.evaluation.fusion import prod
-from scenes.evaluation.metrics import right
 from scenes.systems import needs_of
 
 seeds = st.integers(0, 10_000)

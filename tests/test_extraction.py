@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from conftest import noise, run, write_mp4, write_wav
 
-from scenes import shards
+from scenes.dataset import shards
 from scenes.evaluation.needs import read_needs
+from scenes.features.spectrogram import gam, mel
 from scenes.media.clip import read_audio
-from scenes.spectrogram import gam, mel
 from scenes.stage.errors import InputError
 
 

@@ -30,12 +30,12 @@ from conftest import ROOT, noise, run, write_mp4, write_setup, write_wav
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenes import shards
+from scenes.dataset import shards
+from scenes.dataset.tables import parse_classes, read_setup, read_table
+from scenes.dataset.weights import fetch
 from scenes.media.clip import read_audio, read_frames
-from scenes.stage.dataset import parse_classes, read_setup, read_table
 from scenes.stage.errors import InputError, MediaWarning
 from scenes.stage.outputs import allocate_array, write_array
-from scenes.weights import fetch
 
 PYTHON = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "KERAS_BACKEND": "torch"}
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -218,7 +218,7 @@ def test_a_train_clip_of_an_unknown_class_is_refused():
     import train_embedding
 
     from scenes.classifiers.mlp import Options
-    from scenes.training import Recipe
+    from scenes.learning.training import Recipe
 
     small_run()
     Path("classes.csv").write_text("class,meta_class\nbus,transportation\npark,outdoor\n")

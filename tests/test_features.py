@@ -10,7 +10,6 @@ from conftest import run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenes import spectrogram as transforms
 from scenes.classifiers.patches import (
     delta_maps,
     frame_count,
@@ -21,6 +20,7 @@ from scenes.classifiers.patches import (
     patches,
 )
 from scenes.classifiers.strict import strict_patches
+from scenes.features import spectrogram as transforms
 from scenes.learning.mixup import PARTS, check, mixup
 from scenes.stage.errors import InputError
 

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from conftest import noise, run, write_wav
 
+from scenes.dataset.tables import parse_classes, read_setup
 from scenes.media.finding import SOUND_FILES, VIDEO_FILES, find_media, shorten
 from scenes.media.recordings import find_recordings
-from scenes.stage.dataset import parse_classes, read_setup
 from scenes.stage.errors import InputError, OutputError, one_line
 
 # What FFmpeg claims and we leave: pictures, text and subtitles, samples without any header, what mostly is no media.

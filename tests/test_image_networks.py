@@ -10,9 +10,9 @@ import pytest
 import yaml
 from conftest import ROOT, run
 
-from scenes import visual_embedding
 from scenes.classifiers.image_networks import MODULES, classifier, extractor, pictures
 from scenes.classifiers.mlp import Options, mlp
+from scenes.features import visual_embedding
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.inference import forward

@@ -17,10 +17,10 @@ import pytest
 import soundfile
 from conftest import ROOT, noise, write_mp4, write_wav
 
+from scenes.dataset.tables import hold_out, parse_classes, place, read_setup
 from scenes.media.clip import read_audio, read_frames
 from scenes.media.cutting import Cut, cut_recording
 from scenes.media.recordings import Recording, find_recordings
-from scenes.stage.dataset import hold_out, parse_classes, place, read_setup
 from scenes.stage.errors import InputError
 
 SIZE = (64, 48)

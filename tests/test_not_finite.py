@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 from conftest import run
 
-from scenes import shards
+from scenes.app.members import Member, judge
 from scenes.classifiers.image_networks import extractor
 from scenes.classifiers.mlp import mlp
 from scenes.classifiers.vgg14 import Options, vgg14
+from scenes.dataset import shards
+from scenes.dataset.tables import SECONDS
 from scenes.learning.backend import keras
 from scenes.learning.inference import load_weights
 from scenes.media.stream import Window
-from scenes.members import Member, judge
-from scenes.stage.dataset import SECONDS
 from scenes.stage.errors import InputError
 
 

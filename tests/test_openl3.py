@@ -15,11 +15,9 @@ import torch
 from conftest import noise, write_mp4, write_wav
 from torch.nn import functional
 
-from scenes import openl3_embedding
-from scenes.learning.backend import keras
-from scenes.learning.inference import forward
-from scenes.openl3 import PUBLISHED, WIDTHS, load, network
-from scenes.openl3_input import (
+from scenes.features import openl3_embedding
+from scenes.features.openl3 import PUBLISHED, WIDTHS, load, network
+from scenes.features.openl3_input import (
     frame_indices,
     picture,
     read_pictures,
@@ -27,6 +25,8 @@ from scenes.openl3_input import (
     spectrograms,
     window_starts,
 )
+from scenes.learning.backend import keras
+from scenes.learning.inference import forward
 from scenes.stage.errors import InputError, MediaWarning
 
 # Of each block: what follows its convolutions, as published.

@@ -15,7 +15,8 @@ import torchlibrosa
 from conftest import noise, run, write_wav
 from torch import nn
 
-from scenes import panns, shards
+from scenes.dataset import shards
+from scenes.features import panns
 from scenes.media.clip import read_audio
 from scenes.stage.errors import InputError
 

@@ -53,7 +53,7 @@ print({pool["num_threads"] for pool in threadpool_info() if "numpy" in pool["fil
     settings = python(f"import scenes.learning.backend{SETTINGS[backend]}{numpys}", **environment)
     assert settings.splitlines() == [EXPECTED[backend], "{1}"]
     if backend == "torch":
-        assert python(f"import scenes.panns{SETTINGS[backend]}", **environment).strip() == EXPECTED[backend]
+        assert python(f"import scenes.features.panns{SETTINGS[backend]}", **environment).strip() == EXPECTED[backend]
 
 
 @pytest.mark.parametrize("number", ["0", "many", ""])
@@ -82,7 +82,7 @@ def write_training() -> list[str]:
 BFLOAT16 = """
 import train_spectrogram
 from scenes.stage.cli import run
-from scenes.training import Trainer
+from scenes.learning.training import Trainer
 fit = Trainer.fit
 def checked(trainer, *arguments, **keywords):
     convolutions = [layer for layer in trainer.layers if "conv" in layer.name]

@@ -19,13 +19,13 @@ import pytest
 import soundfile
 from conftest import write_wav
 
+from scenes.features.openl3_input import read_pictures
 from scenes.media.clip import read_audio, read_frames
 from scenes.media.container import open_media
 from scenes.media.cutting import cut_recording
 from scenes.media.pictures import Painter
 from scenes.media.recordings import Recording
 from scenes.media.stream import windows
-from scenes.openl3_input import read_pictures
 from scenes.stage.errors import InputError
 
 RATE = 16_000
@@ -354,7 +354,8 @@ def test_hdr_is_toned_down_to_bt709():
 def test_openl3_decodes_a_film_once(monkeypatch):
     path = film("a.mp4", 10, sounds=[])
     opened = []
-    monkeypatch.setattr("scenes.openl3_input.open_media", lambda *a, **k: opened.append(a) or open_media(*a, **k))
+    counting = lambda *a, **k: opened.append(a) or open_media(*a, **k)  # noqa: E731
+    monkeypatch.setattr("scenes.features.openl3_input.open_media", counting)
     assert read_pictures(path, 20).shape == (20, 224, 224, 3) and len(opened) == 1
 
 

@@ -15,8 +15,8 @@ from conftest import ROOT
 from report import main
 
 from scenes.evaluation.uncertainty import mcnemar
-from scenes.reporting.beyond import BETTER, NO_DIFFERENCE, WORSE, verdict
 from scenes.reporting.claims import CLAIMS, CONTRADICTED, SUPPORTED, UNDECIDED, above, all_of, below
+from scenes.reporting.fitted_sections import BETTER, NO_DIFFERENCE, WORSE, verdict
 from scenes.reporting.markdown import paired
 from scenes.reporting.published import AUDIO_VISUAL, BASELINE, TABLE_VI, TABLE_VII
 from scenes.reporting.results import Results

@@ -17,8 +17,9 @@ import pytest
 from conftest import ROOT, run
 from dvc.repo import Repo
 
-from scenes import shards, training
-from scenes.learning.batches import MixedBatches
+from scenes.dataset import shards
+from scenes.learning import callbacks, training
+from scenes.learning.mixup import MixedBatches
 from scenes.stage import resume
 from scenes.stage.resume import resume_folder
 
@@ -28,7 +29,7 @@ EXTRACTION = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from scenes import shards
+from scenes.dataset import shards
 shards.SHARD = 2
 
 def read(number):
@@ -203,7 +204,7 @@ def test_a_training_that_was_killed_does_not_go_on_with_other_classes(monkeypatc
                 f"{name}.csv", "--widths", "4", "--epochs", "5", "--batch", "30"]  # fmt: skip
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(training, "stop_if_asked", killed)
+        patch.setattr(callbacks, "stop_if_asked", killed)
         run(*command("cut"))
     assert list(Path(".resume").glob("cut.weights.h5@*/epoch-*"))
     Path("classes.csv").write_text("class,meta_class\nc,y\na,x\nb,x\n")

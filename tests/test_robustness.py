@@ -16,12 +16,13 @@ import scipy
 import yaml
 from conftest import ROOT, noise, write_mp4, write_wav
 
-from scenes import disturbance, spectrogram
+from scenes.evaluation.disturbed_scores import scored, seconds_used, under_conditions
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import clip_probabilities, macro_log_loss
-from scenes.evaluation.robustness import scored, seconds_used, under_conditions
+from scenes.features import spectrogram
+from scenes.media import disturbance
 from scenes.media.clip import read_audio
-from scenes.reporting.robustness import section
+from scenes.reporting.robustness_section import section
 from scenes.stage import cli
 from scenes.stage.errors import InputError
 

@@ -9,7 +9,7 @@ import pytest
 import scipy
 from gammatone.fftweight import fft_gtgram
 
-from scenes import spectrogram
+from scenes.features import spectrogram
 
 RATE, SAMPLES, HOP, FRAMES, OFFSET = 48000, 480000, 672, 704, 1e-10
 KINDS = [spectrogram.mel, spectrogram.gam, spectrogram.cqt]

@@ -9,8 +9,8 @@ import pytest
 import submission
 from made_up import CLASSES, probabilities
 
+from scenes.dataset.tables import read_classes, read_split
 from scenes.evaluation.scoring import evaluate
-from scenes.stage.dataset import read_classes, read_split
 from scenes.stage.errors import InputError
 
 

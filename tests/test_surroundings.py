@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run
 
+from scenes.dataset.weights import FOLDER, fetch
 from scenes.stage.errors import InputError
-from scenes.weights import FOLDER, fetch
 
 BIN = Path(sys.executable).parent
 
@@ -23,7 +23,7 @@ def test_no_cache_folder_is_needed(tmp_path, home):
     environment = {name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "MPLCONFIGDIR")}
     environment |= {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator,UserWideCacheLocator"}
     environment |= {"PYTHONPATH": str(ROOT / "stages"), "TMPDIR": str(tmp_path), **home}
-    code = "import numpy, scenes.spectrogram; scenes.spectrogram.mel(numpy.zeros((1, 480_000)))"
+    code = "import numpy, scenes.features.spectrogram; scenes.features.spectrogram.mel(numpy.zeros((1, 480_000)))"
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     (folder,) = tmp_path.iterdir()

@@ -12,7 +12,8 @@ import pytest
 import soundfile
 from synthesize import main, make, plan
 
-from scenes import demo_audio, demo_video
+from scenes.demo import audio as demo_audio
+from scenes.demo import video as demo_video
 from scenes.stage.errors import InputError
 
 SCRIPT = Path(__file__).parents[1] / "stages" / "synthesize.py"

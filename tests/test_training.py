@@ -15,15 +15,17 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from scenes import training
 from scenes.classifiers.vgg14 import Options, vgg14
+from scenes.learning import callbacks, training
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
-from scenes.learning.batches import Batches, MixedBatches, ShuffledBatches
+from scenes.learning.batches import Batches, ShuffledBatches
+from scenes.learning.callbacks import HISTORY_COLUMNS, TIMING_COLUMNS
 from scenes.learning.inference import BATCH, batch_size, forward
-from scenes.optimizer import FlatAdam, adam
+from scenes.learning.mixup import MixedBatches
+from scenes.learning.optimizer import FlatAdam, adam
+from scenes.learning.training import Recipe, Trainer, train
 from scenes.stage.errors import InputError
-from scenes.training import HISTORY_COLUMNS, TIMING_COLUMNS, Recipe, Trainer, train
 
 layers = keras.layers
 
@@ -266,7 +268,7 @@ def interrupt(epoch: int, folder: str = "cut", **changes) -> None:
 def _every_epoch():
     """A state is saved after each epoch, however long that takes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
+        patch.setattr(callbacks, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
         yield
 
 
@@ -305,7 +307,7 @@ def of_another_optimizer(path: Path) -> None:
 def of_nan(path: Path) -> None:
     network = small_network(0.2)
     network.layers[-1].bias.assign([0.0, np.nan, 0.0])
-    (network if path.name == training.BEST else Trainer(network, adam(0.01), 0.0)).save_weights(path)
+    (network if path.name == callbacks.BEST else Trainer(network, adam(0.01), 0.0)).save_weights(path)
 
 
 def of_infinite_moments(path: Path) -> None:
@@ -316,12 +318,12 @@ def of_infinite_moments(path: Path) -> None:
 
 
 DAMAGE = [
-    *((file, harm) for file in (training.STATE, training.HISTORY, training.BEST) for harm in (Path.unlink, cut_off)),
-    *((file, harm) for file in (training.STATE, training.BEST) for harm in (of_another_network, of_nan)),
-    (training.STATE, of_another_optimizer), (training.STATE, of_infinite_moments),
-    (training.STATE, lambda path: path.write_bytes(b"")),
-    (training.HISTORY, lambda path: path.write_bytes(b"\xff\0")), (training.HISTORY, shorten),
-    (training.HISTORY, lengthen),
+    *((file, harm) for file in (callbacks.STATE, callbacks.HISTORY, callbacks.BEST) for harm in (Path.unlink, cut_off)),
+    *((file, harm) for file in (callbacks.STATE, callbacks.BEST) for harm in (of_another_network, of_nan)),
+    (callbacks.STATE, of_another_optimizer), (callbacks.STATE, of_infinite_moments),
+    (callbacks.STATE, lambda path: path.write_bytes(b"")),
+    (callbacks.HISTORY, lambda path: path.write_bytes(b"\xff\0")), (callbacks.HISTORY, shorten),
+    (callbacks.HISTORY, lengthen),
 ]  # fmt: skip
 
 
@@ -355,8 +357,8 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(file, harm, whole_and
 
 def test_without_a_usable_state_training_starts_again_and_warns_once(whole_and_cut, capfd):
     shutil.copytree(whole_and_cut, ".", dirs_exist_ok=True)
-    of_nan(states()[-1] / training.STATE)  # loads whole before it is refused
-    cut_off(states()[0] / training.STATE)
+    of_nan(states()[-1] / callbacks.STATE)  # loads whole before it is refused
+    cut_off(states()[0] / callbacks.STATE)
     interrupt(1, **BRIEF)
     (line,) = warned(capfd)
     assert "epoch-000003" in line and line.endswith("; the training starts again")
@@ -369,7 +371,7 @@ def test_without_a_usable_state_training_starts_again_and_warns_once(whole_and_c
 def test_the_best_epoch_is_none_after_the_state_that_is_resumed(monkeypatch):
     losses = [3.0, 2.0, 4.0, 1.0, 5.0]
     validated = lambda log: {"val_accuracy": 0.5, "val_loss": losses[log.epoch - 1]}  # noqa: E731
-    monkeypatch.setattr(training.EpochLog, "validate", validated)
+    monkeypatch.setattr(callbacks.EpochLog, "validate", validated)
     brief = {**BRIEF, "epochs": 5}
     run_training("best", small_network(0.2), **brief)
     interrupt(4, **brief)
@@ -478,7 +480,7 @@ def spoil(network: keras.Model) -> None:
 
 
 def test_weights_that_are_not_finite_are_not_saved_as_a_state(monkeypatch):
-    monkeypatch.setattr(training.EpochLog, "validate", lambda log: spoil(log.network) or {})
+    monkeypatch.setattr(callbacks.EpochLog, "validate", lambda log: spoil(log.network) or {})
     with pytest.raises(InputError, match="its weights or moments are not finite after epoch 1, with learning rate"):
         run_training("cut", small_network())
     assert not Path("cut").exists() and not states()
@@ -495,7 +497,7 @@ STEP = """
 import numpy as np, sys
 from scenes.learning.backend import keras
 keras.config.set_floatx("float64")  # the first layers' gradients cancel down to float32's rounding
-from scenes.training import Trainer
+from scenes.learning.training import Trainer
 from scenes.classifiers.vgg14 import Options, vgg14
 generator = np.random.default_rng(0)
 network = vgg14(10, Options([8, 16, 32, 64], 64, [0.0] * 4, 0.0))
@@ -541,7 +543,7 @@ LOSSES = """
 import typer
 import train_embedding
 from scenes.learning.gpus import replicas
-from scenes.training import Trainer
+from scenes.learning.training import Trainer
 steps = Trainer.compute_loss
 def step(*arguments, **keywords):
     assert replicas() == 1 + two
@@ -571,7 +573,7 @@ COPIES = """
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from scenes.training import Recipe, prepare, train
+from scenes.learning.training import Recipe, prepare, train
 recipe = Recipe(1, 80, 10, 0.0, 0.0, ["original"], 0.4)
 prepare(recipe)
 inputs = keras.Input((6,))

@@ -9,8 +9,8 @@ import embed_audio
 import pooch
 import pytest
 
+from scenes.dataset.weights import fetch, verify
 from scenes.stage.errors import InputError
-from scenes.weights import fetch, verify
 
 CONTENT = bytes(range(256)) * 4096
 MD5 = hashlib.md5(CONTENT).hexdigest()

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from scenes.stage.dataset import SECONDS
+from scenes.dataset.tables import SECONDS
 from scenes.stage.errors import InputError
 
 # What features are made of: the column of split.csv.

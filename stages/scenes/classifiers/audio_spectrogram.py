@@ -4,9 +4,9 @@ from functools import partial
 
 from scenes.classifiers.patches import patch_shape, patches
 from scenes.classifiers.vgg14 import Options, vgg14
+from scenes.dataset.tables import Rows
 from scenes.learning.backend import keras
 from scenes.learning.batches import Load
-from scenes.stage.dataset import Rows
 
 
 def load(options: Options, arrays: list[Rows]) -> Load:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from scenes.classifiers import audio_spectrogram, mlp, vgg14, visual_image
 from scenes.classifiers.image_networks import SCENE
+from scenes.dataset.tables import Rows
 from scenes.learning.backend import keras
 from scenes.learning.batches import Load
 from scenes.stage import options
-from scenes.stage.dataset import Rows
 
 
 @dataclass(frozen=True)

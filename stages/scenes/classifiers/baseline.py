@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from scenes.dataset.tables import Rows, open_rows
 from scenes.learning.backend import keras
-from scenes.stage.dataset import Rows, open_rows
 from scenes.stage.errors import InputError
 
 layers = keras.layers

@@ -3,9 +3,9 @@
 from dataclasses import asdict
 
 from scenes.classifiers.mlp import Options, mlp
+from scenes.dataset.tables import Rows
 from scenes.learning.backend import keras
 from scenes.learning.batches import Load
-from scenes.stage.dataset import Rows
 
 
 def load(options: Options, arrays: list[Rows]) -> Load:

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from scenes.stage.dataset import SECONDS
+from scenes.dataset.tables import SECONDS
 from scenes.stage.errors import InputError
 
 SPAN = 1.792  # seconds of a patch: 128 hops of 14 ms

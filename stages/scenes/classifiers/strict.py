@@ -10,9 +10,9 @@ import numpy as np
 
 from scenes.classifiers.patches import delta_maps, mapped, strict_shape
 from scenes.classifiers.vgg14 import Options, vgg14
+from scenes.dataset.tables import Rows
 from scenes.learning.backend import keras
 from scenes.learning.batches import Load
-from scenes.stage.dataset import Rows
 
 
 @cache

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from scenes.classifiers.image_networks import classifier, pictures
+from scenes.dataset.tables import Rows
 from scenes.learning.backend import keras
 from scenes.learning.batches import Load
 from scenes.stage import options
-from scenes.stage.dataset import Rows
 
 
 @dataclass(frozen=True)

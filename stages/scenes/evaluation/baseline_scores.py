@@ -5,8 +5,8 @@ A frame is one of the T embeddings of a clip, 96 as published.
 
 import numpy as np
 
+from scenes.dataset.tables import SECONDS
 from scenes.evaluation.fusion import prod
-from scenes.stage.dataset import SECONDS
 
 
 def seconds(frames: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scenes.stage.dataset import SECONDS, read_table
+from scenes.dataset.tables import SECONDS, read_table
 from scenes.stage.errors import InputError
 
 COLUMNS = ["second", "needs"]  # of data/spectrogram/<kind>.needs.csv

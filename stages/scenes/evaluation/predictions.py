@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scenes.stage.dataset import SECONDS, open_array
+from scenes.dataset.tables import SECONDS, open_array
 from scenes.stage.errors import InputError
 
 TOLERANCE = 0.01  # of a sum of probabilities: bfloat16 has three digits

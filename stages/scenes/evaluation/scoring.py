@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scenes.dataset.tables import labels, place
 from scenes.evaluation.metrics import clip_probabilities, right, scores
 from scenes.evaluation.predictions import rows_of
 from scenes.evaluation.uncertainty import location_interval
-from scenes.stage.dataset import labels, place
 from scenes.stage.outputs import write_csv, write_json
 
 
@@ -25,7 +25,7 @@ def evaluate(
     Parameters
     ----------
     split, classes : DataFrame
-        As read by `scenes.stage.dataset`.
+        As read by `scenes.dataset.tables`.
     probabilities : ndarray
         `[clips not in train, seconds, classes]` or `[clips not in train, classes]`, NaN where there is no prediction.
     confusion : Path

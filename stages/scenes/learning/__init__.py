@@ -1,1 +1,1 @@
-"""What every stage that runs a network by Keras has: the backend, batches, mixup, precision, inference."""
+"""Training and inference by Keras: the backend, batches, mixup, precision, the training loop."""

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from scenes.dataset.tables import SECONDS
 from scenes.learning.backend import keras
-from scenes.learning.mixup import Samples, mixup
-from scenes.stage.dataset import SECONDS
 
+Samples = np.ndarray | tuple[np.ndarray, ...]
 Load = Callable[[np.ndarray, np.ndarray], Samples]
 
 
@@ -73,15 +73,3 @@ class ShuffledBatches(Batches):
 
     def __len__(self) -> int:
         return self.pairs.shape[1] // self.size
-
-
-class MixedBatches(ShuffledBatches):
-    """Shuffled batches after mixup, `2 * len(parts) * (size // 2)` samples each."""
-
-    def __init__(self, *arguments, parts: list[str], alpha: float) -> None:
-        super().__init__(*arguments)
-        self.parts, self.alpha = parts, alpha
-
-    def __getitem__(self, index: int) -> tuple[Samples, np.ndarray]:
-        generator = np.random.default_rng((self.seed, self.epoch, index))
-        return mixup(*super().__getitem__(index), self.parts, self.alpha, generator)

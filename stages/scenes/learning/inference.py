@@ -7,8 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from scenes.learning.backend import keras
-from scenes.learning.batches import Batches
-from scenes.learning.mixup import Samples
+from scenes.learning.batches import Batches, Samples
 from scenes.stage.cli import stop_if_asked
 from scenes.stage.errors import InputError
 

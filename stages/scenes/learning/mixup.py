@@ -3,12 +3,10 @@
 import numpy as np
 
 from scenes.learning.backend import keras
+from scenes.learning.batches import Samples, ShuffledBatches
 from scenes.stage.errors import InputError
 
 PARTS = ("beta", "original", "uniform")
-
-
-Samples = np.ndarray | tuple[np.ndarray, ...]
 
 
 def mixup(
@@ -60,3 +58,15 @@ def check(parts: list[str]) -> None:
     """Raise an `InputError` if mixup cannot run with these parts."""
     if not parts or len(set(parts)) < len(parts) or not set(parts) <= set(PARTS):
         raise InputError(f"mixup: {', '.join(parts)} is not a choice among {', '.join(PARTS)}")
+
+
+class MixedBatches(ShuffledBatches):
+    """Shuffled batches after mixup, `2 * len(parts) * (size // 2)` samples each."""
+
+    def __init__(self, *arguments, parts: list[str], alpha: float) -> None:
+        super().__init__(*arguments)
+        self.parts, self.alpha = parts, alpha
+
+    def __getitem__(self, index: int) -> tuple[Samples, np.ndarray]:
+        generator = np.random.default_rng((self.seed, self.epoch, index))
+        return mixup(*super().__getitem__(index), self.parts, self.alpha, generator)

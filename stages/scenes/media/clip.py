@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import soxr
 
+from scenes.dataset.tables import SECONDS
 from scenes.media.container import open_media
 from scenes.media.pictures import Painter
 from scenes.media.sound import stereo
-from scenes.stage.dataset import SECONDS
 from scenes.stage.errors import MediaWarning
 
 # TAU clips have 479,999 to 480,001 samples: a hundredth of a second is not worth a warning.

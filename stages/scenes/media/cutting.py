@@ -14,11 +14,11 @@ import numpy as np
 import soundfile
 from av.video.reformatter import Colorspace
 
+from scenes.dataset.tables import SECONDS, SETUP_COLUMNS
 from scenes.media.container import open_media
 from scenes.media.pictures import HD, Painter, Picture
 from scenes.media.recordings import Recording
 from scenes.media.sound import Sound
-from scenes.stage.dataset import SECONDS, SETUP_COLUMNS
 from scenes.stage.errors import InputError, one_line
 from scenes.stage.outputs import naming, write_json, writing
 

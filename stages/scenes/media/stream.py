@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scenes.dataset.tables import SECONDS
 from scenes.media.clock import LEAP
 from scenes.media.container import open_media
 from scenes.media.pictures import Painter, Picture
 from scenes.media.sound import Sound, stereo
 from scenes.media.tracks import FIRST
-from scenes.stage.dataset import SECONDS
 from scenes.stage.errors import InputError
 
 

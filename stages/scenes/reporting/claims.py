@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scenes.dataset.tables import SECONDS
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import clip_probabilities, right
 from scenes.evaluation.uncertainty import FEWEST
 from scenes.reporting.markdown import NOT_RUN, TOO_FEW, name, percent
 from scenes.reporting.published import TABLE_VI, TABLE_VII
 from scenes.reporting.results import NotRunError, Results
-from scenes.stage.dataset import SECONDS
 
 SPECTROGRAMS = [framework for framework in TABLE_VI if framework.split("/")[0] == "audio_spectrogram"]
 AUDIO_EMBEDDINGS = [framework for framework in TABLE_VI if framework.split("/")[0] == "audio_embedding"]

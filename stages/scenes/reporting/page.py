@@ -6,14 +6,15 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from scenes.dataset.tables import SECONDS
 from scenes.evaluation.metrics import macro_log_loss
 from scenes.evaluation.uncertainty import FEWEST
-from scenes.reporting import beyond, tables
+from scenes.reporting import fitted_sections as beyond
+from scenes.reporting import tables
 from scenes.reporting.claims import CONTRADICTED, SUPPORTED, UNDECIDED, judged
 from scenes.reporting.markdown import NOT_RUN, name, nats, paired, percent, table
 from scenes.reporting.published import ALL_MODELS_META_ACCURACY, AUDIO_VISUAL, BASELINE, LATER, TABLE_VI, TABLE_VII
 from scenes.reporting.results import NotRunError, Results
-from scenes.stage.dataset import SECONDS
 
 SYNTHETIC = """\
 **The clips are synthetic: these figures show that the pipeline works. They say nothing about real scenes and are not
@@ -43,8 +44,8 @@ def page(
     results : Results
     details : dict
         The tables by_location, calibration, ensembles, baseline, joint, missed and budget of
-        `scenes.reporting.tables`; against_prod of `scenes.reporting.beyond`, and what it reads: calibrate, weights,
-        early_exit_chosen, early_exit_classes.
+        `scenes.reporting.tables`; against_prod of `scenes.reporting.fitted_sections`, and what it reads: calibrate,
+        weights, early_exit_chosen, early_exit_classes.
     seeds : DataFrame
         metrics/seeds.csv.
     dataset : str
@@ -56,7 +57,7 @@ def page(
     figure : callable
         From a figure's name and its description to the Markdown that shows it.
     robustness : str
-        The section of `scenes.reporting.robustness`.
+        The section of `scenes.reporting.robustness_section`.
     abscissa : str
         What the seconds of early detection are.
 

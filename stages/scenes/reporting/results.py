@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scenes.dataset.tables import SECONDS, labels, place, read_classes, read_split
 from scenes.evaluation import baseline_scores
 from scenes.evaluation.fusion import LEARNED, RULES, prod
 from scenes.evaluation.metrics import clip_probabilities, right
 from scenes.evaluation.predictions import read_frames, read_fused, read_predictions, rows_of, with_families
 from scenes.evaluation.uncertainty import location_interval
 from scenes.reporting.published import BASELINE
-from scenes.stage.dataset import SECONDS, labels, place, read_classes, read_split
 from scenes.stage.errors import InputError
 from scenes.systems import STRICT, family_of, media_of
 
@@ -39,7 +39,7 @@ class Results:
     clips : DataFrame
         The evaluate clips, rows of split.csv.
     classes : DataFrame
-        As read by `scenes.stage.dataset.read_classes`.
+        As read by `scenes.dataset.tables.read_classes`.
     seconds : dict
         Of each classifier, `[clips, 10, classes]`; also of the strict ones and of the DCASE baseline.
     baseline : dict

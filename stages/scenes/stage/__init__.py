@@ -1,1 +1,1 @@
-"""What every stage has: a command line, plain errors, whole outputs, the tables of clips and classes."""
+"""What every stage has: a command line, plain errors, whole outputs, resuming. Nothing here changes a number."""

@@ -20,9 +20,9 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from scenes.classifiers.patches import frame_count, patch_needs
+from scenes.dataset.tables import SECONDS, read_classes
 from scenes.media.clip import ten_seconds
 from scenes.media.stream import Window
-from scenes.stage.dataset import SECONDS, read_classes
 from scenes.stage.errors import InputError
 from scenes.systems import family_of, needs_of
 
@@ -120,7 +120,7 @@ def _inputs(load: Callable, features: list["Feature"], media: list[str], *tens: 
 
 
 def _patch_needs(run: Run, kind: str) -> np.ndarray:
-    from scenes import spectrogram
+    from scenes.features import spectrogram
 
     numbers = run.params["spectrogram"][kind]
     return patch_needs(numbers["sample_rate"], numbers["hop"], spectrogram.support(kind, numbers))
@@ -206,7 +206,7 @@ def _feature(run: Run, path: str) -> Feature:
 
 
 def _spectrogram(run: Run, kind: str) -> Feature:
-    from scenes import spectrogram
+    from scenes.features import spectrogram
 
     numbers = run.params["spectrogram"][kind]
     _hold(run, f"spectrogram@{kind}", numbers)
@@ -223,9 +223,9 @@ def _spectrogram(run: Run, kind: str) -> Feature:
 
 
 def _audio_embedding(run: Run, name: str) -> Feature:
-    from scenes import panns
-    from scenes.audio_embedding import embed, mono, published, untrained
-    from scenes.weights import FOLDER
+    from scenes.dataset.weights import FOLDER
+    from scenes.features import panns
+    from scenes.features.audio_embedding import embed, mono, published, untrained
 
     numbers, common = run.params["audio"][name], run.params["audio_embedding"]
     _hold(run, f"embed-audio@{name}", {**numbers, **common})
@@ -247,7 +247,7 @@ def _frames(run: Run) -> Feature:
 
 
 def _visual_embedding(run: Run, name: str) -> Feature:
-    from scenes.visual_embedding import embed, embedder, sample
+    from scenes.features.visual_embedding import embed, embedder, sample
 
     _hold(run, "frames", run.params["frames"])
     numbers, common = run.params["visual"][name], run.params["visual_embedding"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
+from scenes.dataset.weights import verify
 from scenes.stage.errors import InputError
-from scenes.weights import verify
 
 RETRIES = 10  # failures in a row, without a byte between them
 PASSING = {408, 429, 500, 502, 503, 504}  # statuses that say: later

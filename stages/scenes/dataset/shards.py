@@ -16,8 +16,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from scenes.dataset.tables import open_array
 from scenes.stage.cli import leave_signals, stop_if_asked
-from scenes.stage.dataset import open_array
 from scenes.stage.errors import InputError, MediaWarning
 from scenes.stage.outputs import allocate_array, naming, writing
 from scenes.stage.resume import finish, resume_folder

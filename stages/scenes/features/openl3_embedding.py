@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from scenes.dataset.tables import SECONDS
+from scenes.features.openl3 import load, network
+from scenes.features.openl3_input import RATE, read_pictures, read_spectrograms, window_starts
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.inference import BATCH, forward
 from scenes.learning.precision import policy
-from scenes.openl3 import load, network
-from scenes.openl3_input import RATE, read_pictures, read_spectrograms, window_starts
-from scenes.stage.dataset import SECONDS
 from scenes.stage.errors import MediaWarning
 
 # Windows for an untrained network's batch norm: some of some clips, both evenly chosen.
@@ -44,13 +44,13 @@ def embedder(
     Parameters
     ----------
     modality, widths
-        See `scenes.openl3.network`.
+        See `scenes.features.openl3.network`.
     paths : tuple of str
         The clips, some of which give an untrained network's batch norm its averages: train clips alone.
     hop : float
         Seconds between two windows.
     weights : Path or None
-        File for `scenes.openl3.load`; None for seeded untrained weights.
+        File for `scenes.features.openl3.load`; None for seeded untrained weights.
     precision : str
         `float32` or `bfloat16`.
     seed : int
@@ -59,7 +59,7 @@ def embedder(
     Returns
     -------
     Model
-        As `scenes.openl3.network` returns.
+        As `scenes.features.openl3.network` returns.
     """
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(policy(precision))

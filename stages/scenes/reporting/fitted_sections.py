@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from scenes.evaluation.calibration import LIMITS, temper
-from scenes.evaluation.early_exit import NEVER
 from scenes.evaluation.fusion import LEARNED, prod
 from scenes.evaluation.metrics import clip_probabilities, right
+from scenes.evaluation.stopping_rule import NEVER
 from scenes.reporting.markdown import NOT_RUN, name, paired, percent, table
 from scenes.reporting.results import Results
 from scenes.reporting.tables import paired as compared

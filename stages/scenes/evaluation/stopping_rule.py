@@ -7,9 +7,9 @@ its highest probability reaches a threshold, and else with the clip. Thresholds 
 import numpy as np
 import pandas as pd
 
+from scenes.dataset.tables import SECONDS
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import clip_probabilities, right
-from scenes.stage.dataset import SECONDS
 
 NEVER = 2.0  # a threshold that no probability reaches
 STEPS = 50  # between the quantiles that are tried as thresholds, 2 % of the probabilities

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from scenes import spectrogram
+from scenes.app.timeline import Timeline
+from scenes.features import spectrogram
 from scenes.media.clip import ten_seconds
 from scenes.media.stream import Window
 from scenes.reporting.colours import of_classes
 from scenes.stage.outputs import writing
-from scenes.timeline import Timeline
 
 PICTURES = 12
 KEPT = 600  # seconds, of a longer file every second, fourth, ... one

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from scenes.app.members import DATASET_RATE, Member, judge
+from scenes.dataset.tables import SECONDS
 from scenes.evaluation.fusion import RULES
 from scenes.media.stream import Window, windows
-from scenes.members import DATASET_RATE, Member, judge
-from scenes.stage.dataset import SECONDS
 from scenes.stage.errors import InputError, one_line
 
 BAR = 20

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from scenes.dataset.tables import SECONDS
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import clip_probabilities, macro_log_loss, right
 from scenes.evaluation.uncertainty import location_interval
-from scenes.stage.dataset import SECONDS
 from scenes.systems import media_of
 
 CLEAN = "clean"

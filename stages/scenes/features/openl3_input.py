@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 
+from scenes.dataset.tables import SECONDS
 from scenes.media.clip import read_audio
 from scenes.media.container import open_media
 from scenes.media.pictures import Painter
-from scenes.stage.dataset import SECONDS
 from scenes.stage.errors import MediaWarning
 
 RATE = WINDOW = 48_000

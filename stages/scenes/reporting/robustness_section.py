@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from scenes.evaluation.robustness import CLEAN
+from scenes.evaluation.disturbed_scores import CLEAN
 from scenes.reporting.colours import line_style
 from scenes.reporting.figures import not_run
 from scenes.reporting.markdown import NOT_RUN, nats, percent, table

@@ -7,11 +7,11 @@ from urllib.parse import quote
 import numpy as np
 import soxr
 
-from scenes import panns
+from scenes.dataset.tables import SECONDS, read_media, train_rows
+from scenes.dataset.weights import FOLDER, fetch
+from scenes.features import panns
 from scenes.media.clip import read_audio
-from scenes.stage.dataset import SECONDS, read_media, train_rows
 from scenes.stage.errors import MediaWarning
-from scenes.weights import FOLDER, fetch
 
 ZENODO = "https://zenodo.org/records/3987831/files"
 DATASET_RATE = 48_000  # read_audio warns of every other one
@@ -36,7 +36,7 @@ def untrained(network: str, seed: int, media: Path, unit: str, folder: Path = Pa
     Parameters
     ----------
     network, seed
-        See `scenes.panns.untrained`.
+        See `scenes.features.panns.untrained`.
     media : Path
         `data/media.csv`.
     unit : str

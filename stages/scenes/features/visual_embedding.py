@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from scenes.classifiers.image_networks import extractor, pictures
+from scenes.dataset.tables import SECONDS, open_array, read_media, train_rows
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.inference import BATCH, forward
 from scenes.learning.precision import policy
-from scenes.stage.dataset import SECONDS, open_array, read_media, train_rows
 
 # Clips of which one frame is for an untrained network's batch norm, evenly chosen.
 SAMPLE = 40

@@ -1,0 +1,1 @@
+"""The trained classifiers on recordings of one's own, second by second."""

@@ -1,0 +1,1 @@
+"""The data set: tables of clips and classes, downloads, and work on every clip in shards."""

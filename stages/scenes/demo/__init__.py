@@ -1,0 +1,1 @@
+"""The synthetic data set: audio and video of made-up scenes."""

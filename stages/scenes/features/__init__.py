@@ -1,0 +1,1 @@
+"""Features: spectrograms, and embeddings with the networks that make them."""
