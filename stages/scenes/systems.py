@@ -15,7 +15,9 @@ It is imported where it is needed, so that a stage depends on its own family's a
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import reduce
 from importlib import import_module
+from operator import getitem
 from types import ModuleType
 from typing import Any
 
@@ -42,7 +44,7 @@ class Family:
     section : str
         The section of params.yaml that has an entry for each member.
     params : tuple of str
-        The other sections that hold numbers of the network.
+        Sections that hold numbers of the network, beside the member's own.
     """
 
     module: str
@@ -66,9 +68,9 @@ class Family:
 
     def options(self, params: dict[str, Any], member: str) -> Any:
         """The numbers of a member's network, from a whole params.yaml."""
-        known = {"network": member}
-        for numbers in (*(params[section] for section in self.params), params[self.section][member]):
-            known |= numbers
+        known = {"network": member, **params[self.section][member]}
+        for section in self.params:
+            known |= reduce(getitem, section.split("."), params)
         made = self.implementation.Options
         return made(**{field.name: known[field.name] for field in fields(made)})
 
@@ -79,7 +81,7 @@ FAMILIES = {
     "visual_image": Family("visual_image", ("frames",), "visual"),
     "visual_embedding": Family("embedding", ("visual_embedding/{member}",), "visual", ("mlp",)),
     "audio_visual": Family(
-        "audio_visual", ("spectrogram/mel", "frames"), "audio_visual", ("vgg14", "audio_visual_mlp")
+        "audio_visual", ("spectrogram/mel", "frames"), "visual", ("vgg14", "audio_visual.image", "audio_visual.mlp")
     ),
 }
 # Under DCASE's one-second protocol; its features are of the clips not in train alone.
