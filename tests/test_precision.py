@@ -102,6 +102,7 @@ def test_a_training_in_bfloat16_learns_on_each_backend(backend):
     assert np.isfinite(losses).all() and losses.iloc[-1] < losses.iloc[0]
 
 
+@pytest.mark.slow
 def test_the_pipelines_command_gives_the_same_weights_whatever_threads_surround_it():
     command = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train-audio-spectrogram"]["do"]["cmd"]
     assignments = command.partition("python ")[0]

@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from odd_recordings import CASES, RATE, edited, film, heard, image, seen, tones, wav
+from odd_recordings import CASES, RATE, edited, film, heard, seen, tones, wav
 
 from scenes.media.clip import read_audio, read_frames
 from scenes.media.container import open_media
@@ -155,6 +155,7 @@ def test_openl3_decodes_a_film_once(monkeypatch):
     assert read_pictures(path, 20).shape == (20, 224, 224, 3) and len(opened) == 1
 
 
+@pytest.mark.slow
 def test_two_thousand_damaged_files_are_read_or_refused_in_one_line():
     """Ten kinds of containers, in a process of its own under limits of memory and time."""
     script = Path(__file__).with_name("fuzz_reader.py")
