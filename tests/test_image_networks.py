@@ -214,7 +214,9 @@ SMALLEST = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "NASNetLarge" else name for name in MODULES]
+)
 def test_embeddings_are_plain_keras(name):
     """From the frames on: Keras' own resizing, `preprocess_input` and network, with the same weights."""
     size, frames = SMALLEST[name], FRAMES[:1]

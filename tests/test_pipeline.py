@@ -282,6 +282,7 @@ def accuracy(clone: Path, predictions: np.ndarray) -> float:
     return json.loads(Path("mean.json").read_text())["accuracy"]
 
 
+@pytest.mark.slow
 def test_from_an_empty_folder_to_fused_predictions(tmp_path):
     """`dvc repro fuse-mel_inception` in a fresh clone, with a small demo set and networks, of which mel learns."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -97,11 +97,13 @@ run(train_spectrogram.main)
 def test_a_training_in_bfloat16_learns_on_each_backend(backend):
     arguments = [*write_training(), "--precision", "bfloat16"]
     arguments[3:3] = ["m.weights.h5", "h.csv"]
-    python(BFLOAT16, *arguments, KERAS_BACKEND=backend)
+    # TensorFlow takes oneDNN's bfloat16 wherever the processor has it, and oneDNN refuses under ONEDNN_MAX_CPU_ISA.
+    python(BFLOAT16, *arguments, KERAS_BACKEND=backend, TF_ENABLE_ONEDNN_OPTS="0")
     losses = pd.read_csv("h.csv")["loss"]
     assert np.isfinite(losses).all() and losses.iloc[-1] < losses.iloc[0]
 
 
+@pytest.mark.slow
 def test_the_pipelines_command_gives_the_same_weights_whatever_threads_surround_it():
     command = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train-audio-spectrogram"]["do"]["cmd"]
     assignments = command.partition("python ")[0]

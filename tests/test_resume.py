@@ -276,7 +276,9 @@ def train(words: list[str], folder: Path, monkeypatch, kill_at: int | None = Non
     return begun[1:]  # the first is the batches' own
 
 
-@pytest.mark.parametrize("stage", DEMO)
+@pytest.mark.parametrize(
+    "stage", [pytest.param(name, marks=pytest.mark.slow) if "visual" in name.split("@")[0] else name for name in DEMO]
+)
 def test_a_killed_training_of_the_demo_goes_on_to_the_same_weights(stage, demo, commands, monkeypatch):
     """With the parameters of params.yaml, among them dropout of rate 0."""
     words = commands[stage]

@@ -416,6 +416,7 @@ def killed_at_write(number: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_write_leaves_what_a_rerun_completes():
     run_training("whole", small_network(0.2), **{**BRIEF, "epochs": 2})
     number = 0
@@ -553,6 +554,7 @@ typer.run(train_embedding.main)
 """
 
 
+@pytest.mark.slow
 def test_two_gpus_train_as_one_under_tensorflow():
     rows = [f"c{i},{'abc'[i % 3]},x,{i},{'train' if i < 9 else 'validation'},a.wav," for i in range(15)]
     Path("split.csv").write_text("\n".join(["clip,scene,city,location,fold,audio,video", *rows]) + "\n")
