@@ -1,5 +1,7 @@
 """What decides a result is a dependency or a parameter of its stages, and of these alone, as DVC resolves them."""
 
+import ast
+import re
 import shutil
 from pathlib import Path
 
@@ -8,7 +10,60 @@ import yaml
 from conftest import ROOT
 from dvc.repo import Repo
 
+from scenes.systems import AUDIO_SPECTROGRAM_STRICT, FAMILIES
+
+SCENES = ROOT / "stages/scenes"
+# What cannot change a number: the command line, help and error texts, writing, resuming.
+PLUMBING = SCENES / "stage"
+# A table of names. Whichever module and features it names for a family are dependencies of the family's stages, so
+# that a new family puts nothing out of date. Scores take from it which media a member needs: there it is one.
+NAMES = SCENES / "systems.py"
+STAGES = {
+    name: {**stage.pop("do", {}), **stage}
+    for file in ("dvc.yaml", *(f"data/{name}/dvc.yaml" for name in ("demo", "robustness", "tau")))
+    for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
+}
 FILES = ["dvc.yaml", "params.yaml", "none", *(f"data/{name}/dvc.yaml" for name in ("demo", "robustness", "tau"))]
+
+
+def imported(*unread: Path) -> set[Path]:
+    """The modules of stages/scenes that scripts and modules import, directly or through another."""
+    found, unread = set(), list(unread)
+    while unread:
+        for node in ast.walk(ast.parse(unread.pop().read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "scenes":
+                module = ROOT / "stages" / node.module.replace(".", "/")
+                names = [module / f"{alias.name}.py" for alias in node.names] if module.is_dir() else []
+                modules = set(names or [module.with_suffix(".py")])
+                unread += modules - found
+                found |= modules
+    return found
+
+
+def code(command: str) -> set[Path]:
+    """The modules that can change what a command computes."""
+    script = ROOT / re.search(r"stages/\w+\.py", command).group()
+    modules = imported(script)
+    predicts = re.search(r"stages/predict\w*\.py (\S+)", command)
+    if predicts:
+        families = {**FAMILIES, "audio_spectrogram_strict": AUDIO_SPECTROGRAM_STRICT}
+        family = families.get(predicts[1].replace("-", "_"))
+        own = {SCENES / f"classifiers/{family.module}.py"} if family else set()
+        of_the_baseline = {SCENES / "classifiers/baseline.py", SCENES / "evaluation/baseline_scores.py"}
+        modules = (modules | own | imported(*own)) - (of_the_baseline if family else set())
+    if predicts or script.name.startswith("train_"):
+        modules -= {NAMES}
+    return {module for module in modules if PLUMBING not in module.parents}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_its_script_and_the_modules_that_can_change_its_numbers(name):
+    """On those alone; on a package as a whole where it imports all of it."""
+    stage = STAGES[name]
+    named = [ROOT / path for path in stage["deps"] if path.startswith("stages/")]
+    script = ROOT / re.search(r"stages/\w+\.py", stage["cmd"]).group()
+    listed = {module for path in named for module in (path.glob("[!_]*.py") if path.is_dir() else [path])}
+    assert listed == {script} | code(stage["cmd"])
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """dvc.yaml keeps its promises: dependencies, members, parameters; and the pipeline runs from end to end."""
 
-import ast
 import json
 import os
 import re
@@ -29,31 +28,6 @@ STAGES = {
 }
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 ENSEMBLES = {name.removeprefix("fuse-") for name in STAGES if name.startswith("fuse-")}
-
-
-def imported(script: Path) -> set[Path]:
-    """The modules of stages/scenes that a script imports, directly or through another."""
-    found: set[Path] = set()
-    unread = [script]
-    while unread:
-        for node in ast.walk(ast.parse(unread.pop().read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "scenes":
-                module = ROOT / "stages" / node.module.replace(".", "/")
-                names = [module / f"{alias.name}.py" for alias in node.names] if module.is_dir() else []
-                modules = set(names or [module.with_suffix(".py")])
-                unread += modules - found
-                found |= modules
-    return found
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_a_stage_depends_on_its_script_and_every_module_it_imports_or_their_package(name):
-    stage = STAGES[name]
-    script = re.search(r"stages/\w+\.py", stage["cmd"]).group()
-    code = {ROOT / path for path in stage["deps"] if path.startswith("stages/")} - {ROOT / script}
-    modules = imported(ROOT / script)
-    assert script in stage["deps"] and all(module in code or module.parent in code for module in modules)
-    assert code <= modules | {module.parent for module in modules} - {ROOT / "stages/scenes"}
 
 
 @pytest.mark.parametrize("name", STAGES)
