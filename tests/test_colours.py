@@ -51,7 +51,7 @@ def test_thirty_classes_have_thirty_colours_in_the_timeline(drawn):
 
 
 def test_the_page_takes_its_colours_from_there_too():
-    player, page = (ROOT / "stages" / name for name in ("scenes/player.js", "serve.py"))
+    player, page = (ROOT / "stages" / name for name in ("scenes/app/player.js", "serve.py"))
     assert "told.colours[c]" in player.read_text() and "#" not in player.read_text()
     assert '"colours": of_classes(len(timeline.classes))' in page.read_text()
 
