@@ -55,9 +55,7 @@ def main(
             temporary.write_text(above + mark + text.removeprefix("stages:\n"), encoding="utf-8")
 
 
-def _names(
-    params: dict[str, Any], known: list[str], fused: dict[str, list[str]], again: dict[str, list[str]]
-) -> Names:
+def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]], again: dict[str, list[str]]) -> Names:
     predicted: dict[str, list[str]] = {}
     for family, names in groupby(known, key=lambda name: name.split("/")[0]):
         predicted[family] = list(names)
