@@ -3,7 +3,7 @@
 # make quick  of it, two networks and their fusion, in under three minutes
 # make test   set up .venv and run the tests but the slow ones; make test-all: all, as CI does
 # make app    the page of stages/serve.py; make test-app tests it in a Chromium
-# make benchmark, make dag, make clean: see below
+# make dvc.yaml, make benchmark, make dag, make clean: see below
 
 # The first Python of these that is 3.11 or 3.12.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # With it, Python would not look for stages/scenes beside a script.
 unexport PYTHONSAFEPATH
 
-.PHONY: all paper quick test test-all app test-app lint benchmark dag clean
+.PHONY: all dvc.yaml paper quick test test-all app test-app lint benchmark dag clean
 
 # Lines of stages run side by side, JOBS at a time, by default one per core and at most 4. The threads of each are those
 # of its command (threads in params.yaml). JOBS=1 on one GPU.
@@ -78,6 +78,10 @@ test-app: .venv/app
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
 		{ echo "error: needs Chromium, such as apt-get install chromium" >&2; exit 1; }
 	pytest tests/test_serve.py
+
+# Write out the stages that name many classifiers, after a change of the networks or the ensembles of params.yaml.
+dvc.yaml: .venv/installed
+	python stages/pipeline.py
 
 lint: .venv/installed
 	ruff check

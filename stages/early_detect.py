@@ -27,7 +27,7 @@ def main(
     metrics: Path,
     curves: Annotated[
         list[str], typer.Argument(help="NAME=predictions.npy for a classifier, or NAME=NAME,NAME,... for their PROD")
-    ],
+    ] = (),
 ) -> None:
     clips, table = read_split(split), read_classes(classes)
     evaluated = rows_of("evaluate", clips, table)

@@ -22,7 +22,7 @@ def main(
     split: Path,
     classes: Path,
     predictions: Annotated[
-        str, typer.Argument(help="output .npy, {rule} standing for mean, prod, max, log_linear and stacked")
+        str, typer.Argument(help=f"output .npy, {{rule}} standing for {', '.join((*RULES, *LEARNED))}")
     ],
     confusion: Annotated[str, typer.Argument(help="output .csv, with {rule}")],
     metrics: Annotated[str, typer.Argument(help="output .json, with {rule}")],

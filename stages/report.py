@@ -12,9 +12,10 @@ import typer
 from scenes.dataset.tables import SECONDS, read_table
 from scenes.evaluation.calibration import COLUMNS
 from scenes.evaluation.disturbed_scores import SCORES
-from scenes.evaluation.fusion import LEARNED
+from scenes.evaluation.fusion import LEARNED, RULES
 from scenes.evaluation.metrics import calibration_error, confusion, reliability
 from scenes.evaluation.needs import read_needs
+from scenes.evaluation.predictions import with_families
 from scenes.evaluation.stopping_rule import CHOSEN, CURVE, OF_CLASSES
 from scenes.reporting import figures
 from scenes.reporting import robustness_section as robustness
@@ -47,13 +48,7 @@ CONFUSIONS = {"audio_best": "sound", "visual_images": "pictures", "all_models": 
 BARS = ["dcase_baseline/official", "fuse/mel_inception-prod", "fuse/all_models-prod"]
 BANDS = ["mel_inception", "all_models"]
 RELIABILITY = ["audio_best-prod", "visual_images-prod", "mel_inception-prod",
-               "all_models-mean", "all_models-prod", "all_models-max"]  # fmt: skip
-# Networks that start trained, of the frameworks and the family that are not named after theirs.
-NETWORKS = {
-    "dcase_baseline/early": ["audio", "visual"],
-    "dcase_baseline/official": ["audio", "visual"],
-    "audio_visual": ["image"],
-}
+               *(f"all_models-{rule}" for rule in RULES)]  # fmt: skip
 
 
 def main(
@@ -64,9 +59,9 @@ def main(
     out: Annotated[Path, typer.Argument(help="output .md")],
     figure: Annotated[str, typer.Argument(help="output .svg, with {figure}")],
     details: Annotated[str, typer.Argument(help="output .csv, with {table}")],
+    predictions: Annotated[str, typer.Argument(help="predictions of a classifier, with {classifier}")],
     frameworks: Annotated[
-        list[str],
-        typer.Argument(help="predictions of a classifier (family/member.npy), or ENSEMBLE=family/member,member,..."),
+        list[str], typer.Argument(help="classifiers family/member,member,..., or ENSEMBLE=family/member,member,...")
     ],
     fused: Annotated[str, typer.Option(help="predictions of an ensemble, with {ensemble} and {rule}")],
     history: Annotated[str, typer.Option(help="history of a classifier's training, with {classifier}")],
@@ -79,14 +74,16 @@ def main(
     setup: Annotated[Path, typer.Option(help="folder of the data set's setup files: which data set it is")],
     needs: Annotated[str, typer.Option(help="seconds that the patches of a spectrogram need, with {kind}")],
     unit: options.Unit = "second",
-    pretrained: Annotated[list[str], typer.Option(help="NETWORK=true, or NETWORK=false: it started untrained")] = (),
+    pretrained: Annotated[
+        list[str], typer.Option(help="family/member,...=true, or =false: they, or parts of them, started untrained")
+    ] = (),
     joint_start: Annotated[Literal["single", "scratch"], typer.Option(help="start of the joint network")] = "single",
     seconds: Annotated[list[str], typer.Option(help="FAMILY=SECONDS drawn from a train clip per epoch")] = (),
 ) -> None:
-    results, missing = read_results(split, classes, frameworks, fused, unit)
+    results, missing = read_results(split, classes, predictions, frameworks, fused, unit)
     for path in missing:
         print(f"not run: {path}", file=sys.stderr)
-    started = dict(_flag(entry) for entry in pretrained)
+    from_random = {classifier for entry in pretrained for classifier in _untrained(entry)}
     of_an_epoch = dict(_count(entry) for entry in seconds)
     detection = read_table(early_detect, ["framework", "seconds", "accuracy", "log_loss"], text=False)
     over_seeds = read_table(seeds, ["framework", "seed", "accuracy"], text=False)
@@ -125,7 +122,7 @@ def main(
     def untrained(framework: str) -> bool:
         ensemble = framework.removeprefix("fuse/").rpartition("-")[0]
         members = results.ensembles[ensemble] if framework.startswith("fuse/") else [framework]
-        return not all(started.get(network, True) for member in members for network in _networks(member))
+        return not from_random.isdisjoint(members)
 
     # A queued experiment names the folder by its absolute path.
     data_set = next((name for folder, name in DATA_SETS.items() if setup.match(str(folder))), str(setup))
@@ -143,16 +140,11 @@ def main(
         temporary.write_text(text, encoding="utf-8")
 
 
-def _networks(member: str) -> list[str]:
-    family, _, name = member.partition("/")
-    return NETWORKS.get(member) or NETWORKS.get(family, [name])
-
-
-def _flag(entry: str) -> tuple[str, bool]:
-    network, _, value = entry.partition("=")
+def _untrained(entry: str) -> list[str]:
+    classifiers, _, value = entry.rpartition("=")
     if value not in ("true", "false"):
-        raise InputError(f"--pretrained {entry}: must be NETWORK=true or NETWORK=false")
-    return network, value == "true"
+        raise InputError(f"--pretrained {entry}: must be family/member,...=true or family/member,...=false")
+    return with_families(classifiers.split(",")) if value == "false" else []
 
 
 def _count(entry: str) -> tuple[str, int]:

@@ -107,10 +107,11 @@ def write_needs(**first: float) -> None:
 
 def report_arguments(out: str = "metrics") -> list[str]:
     """The arguments of stages/report.py for a run in this folder."""
+    classifiers = [f"{family}/{','.join(members)}" for family, members in MEMBERS.items()]
     ensembles = [f"{name}={','.join(members)}" for name, members in ENSEMBLES.items()]
     return [
         "split.csv", "classes.csv", f"{out}/early_detect.csv", f"{out}/seeds.csv",
         f"{out}/README.md", f"{out}/{{figure}}.svg", f"{out}/{{table}}.csv",
-        *(f"predictions/{name}.npy" for name in CLASSIFIERS), *ensembles,
+        "predictions/{classifier}.npy", *classifiers, *ensembles,
         *(word for option, value in REPORT_OPTIONS.items() for word in (f"--{option}", str(value))),
     ]  # fmt: skip

@@ -247,7 +247,7 @@ def test_a_path_of_weights_with_a_space_is_that_of_the_recorded_run():
     """In the command of dvc.lock it stands as DVC quotes it."""
     numbers = {"weights": "/my weights/Straße's.pth", "pretrained": True, "widths": [4, 8]}
     command = "python stages/a.py " + to_str(numbers, {"bool": "boolean_optional", "list": "append"})
-    recorded = Run(Path(), {}, {}, {"a": command})
+    recorded = Run(Path(), {}, {"a": command})
     _hold(recorded, "a", numbers)
     with pytest.raises(InputError, match="weights is /my weights/a.pth, but a ran with /my weights/Straße's.pth"):
         _hold(recorded, "a", {"weights": "/my weights/a.pth"})

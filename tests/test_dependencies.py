@@ -123,7 +123,7 @@ def test_weights_that_are_overwritten_put_the_stages_out_of_date_that_load_them(
     loaded = {"a.h5": ["embed-visual@MobileNetV2", "train-visual-image@MobileNetV2"], outside: ["embed-audio@Cnn14"],
               "c.h5": ["train-audio-visual-scratch@MobileNetV2", "train-audio-visual@MobileNetV2"],
               "d.h5": ["embed-openl3@visual"]}  # fmt: skip
-    set_params(dict(zip(["visual.MobileNetV2.weights", "audio.Cnn14.weights", "audio_visual.image.weights",
+    set_params(dict(zip(["visual.MobileNetV2.weights", "audio.Cnn14.weights", "audio_visual.MobileNetV2.weights",
                          "openl3.visual.weights"], loaded, strict=True)))  # fmt: skip
     for path in loaded:
         Path(path).write_text("old")

@@ -282,8 +282,8 @@ FULL = [  # of this size, or of a page that is taken: the script in this folder 
      "full/"),
     ("", ".", "early_detect.py split.csv classes.csv full/e.csv full/e.json mel=p.npy", "full/e.csv"),
     ("4k", ".", "report.py split.csv classes.csv e.csv seeds.csv full/README.md full/{figure}.svg full/{table}.csv"
-     " visual_image/p.npy --fused {ensemble}-{rule} --history {classifier} --setup s --weights w --calibrate c"
-     " --early-exit e --early-exit-chosen h --early-exit-classes k --disturbed d --needs n", "full/"),
+     " {classifier}.npy visual_image/p --fused {ensemble}-{rule} --history {classifier} --setup s --weights w"
+     " --calibrate c --early-exit e --early-exit-chosen h --early-exit-classes k --disturbed d --needs n", "full/"),
     ("", ".", "calibrate.py split.csv classes.csv full/c.csv full/c.json p.npy", "full/c.csv"),
     ("", ".", "submission.py write split.csv classes.csv f.npy full/submission.csv", "full/submission.csv"),
     ("", ".", "seeds.py experiments.json full/seeds.csv", "full/seeds.csv"),

@@ -176,7 +176,7 @@ def test_frames_smaller_than_a_networks_size_are_told_before_the_work():
 @pytest.mark.parametrize("name", ["params.yaml", "params.paper.yaml"])
 def test_no_network_of_the_parameters_enlarges_its_frames(name):
     params = yaml.safe_load((ROOT / name).read_text())
-    sizes = [network["size"] for network in (*params["visual"].values(), params["audio_visual"]["image"])]
+    sizes = [network["size"] for network in (*params["visual"].values(), *params["audio_visual"].values())]
     assert max(sizes) <= params["frames"]["size"]
 
 

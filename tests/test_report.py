@@ -53,9 +53,9 @@ SETUP = "data/demo/clips/evaluation_setup"
 
 def here(*frameworks: str, pretrained: list[str] = (), setup: str = SETUP, **options) -> None:
     """The report in this process."""
-    *paths, page, figure, details = made_up.report_arguments()[:7]
-    named = made_up.report_arguments()[7 : -2 * len(made_up.REPORT_OPTIONS)]
-    main(*map(Path, paths), Path(page), figure, details, [*named, *frameworks], **made_up.REPORT_OPTIONS,
+    *paths, page, figure, details, predictions = made_up.report_arguments()[:8]
+    named = made_up.report_arguments()[8 : -2 * len(made_up.REPORT_OPTIONS)]
+    main(*map(Path, paths), Path(page), figure, details, predictions, [*named, *frameworks], **made_up.REPORT_OPTIONS,
          setup=Path(setup), pretrained=pretrained, **options)  # fmt: skip
 
 
@@ -77,7 +77,10 @@ def papers(tmp_path_factory):
     folder, before = tmp_path_factory.mktemp("papers"), Path.cwd()
     os.chdir(folder)
     write_run(PAPER, 3645, 126, CURVES)
-    here(pretrained=["VGG19=false", "Xception=true"], setup="/absolute/data/tau/clips/evaluation_setup")
+    here(
+        pretrained=["visual_image/VGG19,visual_embedding/VGG19=false", "visual_image/Xception=true"],
+        setup="/absolute/data/tau/clips/evaluation_setup",
+    )
     os.chdir(before)
     return folder / "metrics"
 
@@ -218,7 +221,7 @@ def test_the_joint_network_stands_beside_the_two_trained_alone():
     accuracies = {"audio_spectrogram/mel": 50.0, "visual_image/MobileNetV2": 78.0, "audio_visual/MobileNetV2": 80.0,
                   "fuse/all_models_joint-prod": 85.0}  # fmt: skip
     write_run(accuracies, 400, 40, {})
-    here(pretrained=["image=false", "MobileNetV2=true"])
+    here(pretrained=["audio_visual/MobileNetV2=false", "visual_image/MobileNetV2=true"])
     text = Path("metrics/README.md").read_text()
     table = pd.read_csv("metrics/joint.csv").set_index("other")
     assert list(table.index) == ["audio_spectrogram/mel", "visual_image/MobileNetV2", "prod"]
@@ -273,7 +276,9 @@ def test_a_second_run_prints_its_own_figures_and_what_was_not_run():
     seeds = [("audio_spectrogram/mel", 0, 0.55), ("audio_spectrogram/mel", 1, 0.65)]
     pd.DataFrame(seeds, columns=["framework", "seed", "accuracy"]).to_csv("metrics/seeds.csv", index=False)
     command = [sys.executable, ROOT / "stages/report.py", *made_up.report_arguments(), "--setup", SETUP]
-    result = subprocess.run([*command, "--pretrained", "InceptionV3=false"], capture_output=True, text=True)
+    result = subprocess.run(
+        [*command, "--pretrained", "visual_image/InceptionV3=false"], capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
     assert "not run: predictions/audio_spectrogram/cqt.npy" in result.stderr
     text = Path("metrics/README.md").read_text()
@@ -306,7 +311,7 @@ def test_a_second_run_prints_its_own_figures_and_what_was_not_run():
     for link in re.findall(r"\]\((\w+\.\w+)\)", text):
         assert link in written
     # The same predictions give the same files, to the byte, in another process.
-    here(pretrained=["InceptionV3=false"])
+    here(pretrained=["visual_image/InceptionV3=false"])
     assert {path.name: path.read_bytes() for path in Path("metrics").iterdir()} == written
 
 
@@ -323,7 +328,7 @@ def test_a_wrong_file_ends_in_one_line():
 @pytest.mark.parametrize(
     ("frameworks", "pretrained", "message"),
     [
-        ([], ["VGG19=maybe"], "--pretrained VGG19=maybe: must be NETWORK=true or NETWORK=false"),
+        ([], ["a/b=maybe"], "--pretrained a/b=maybe: must be family/member,...=true or family/member,...=false"),
         (["mine=visual_image/VGG19,mine"], [], "mine: the predictions of its member visual_image/mine are not named"),
     ],
 )

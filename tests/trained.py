@@ -57,15 +57,15 @@ def finished_run(folder: Path) -> Path:
 def join(folder: Path) -> str:
     """Add the network of both modalities to a finished run, untrained too, and return its name."""
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["audio_visual"].update(image={"size": 32, "pretrained": False, "weights": "none"})
-    params["audio_visual"].update(mlp={"mlp_widths": [8], "mlp_dropout": 0.2})
+    params["audio_visual"] = {"MobileNetV2": {"size": 32, "pretrained": False, "weights": "none"}}
+    params["audio_visual_mlp"] = {"mlp_widths": [8], "mlp_dropout": 0.2}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    member = f"audio_visual/{params['audio_visual']['network']}"
+    member = "audio_visual/MobileNetV2"
     keras.utils.set_random_seed(1)
     parts = vgg14(len(CLASSES), Options(**params["vgg14"])), classifier("MobileNetV2", 32, False, len(CLASSES))
     (folder / "data/models/audio_visual").mkdir()
     audio_visual(*parts, len(CLASSES), [8], 0.2).save_weights(folder / f"data/models/{member}.weights.h5")
-    numbers = {**params["vgg14"], **params["audio_visual"]["mlp"]}
+    numbers = {**params["vgg14"], **params["audio_visual_mlp"]}
     _run(
         folder, "predict.py", "audio-visual", "data/split.csv", "data/classes.csv", "data/mel.npy", "data/frames.npy",
         f"data/models/{member}.weights.h5", f"data/predictions/{member}.npy", "confusion.csv", "m.json",

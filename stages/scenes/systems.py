@@ -15,9 +15,7 @@ It is imported where it is needed, so that a stage depends on its own family's a
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import reduce
 from importlib import import_module
-from operator import getitem
 from types import ModuleType
 from typing import Any
 
@@ -70,7 +68,7 @@ class Family:
         """The numbers of a member's network, from a whole params.yaml."""
         known = {"network": member, **params[self.section][member]}
         for section in self.params:
-            known |= reduce(getitem, section.split("."), params)
+            known |= params[section]
         made = self.implementation.Options
         return made(**{field.name: known[field.name] for field in fields(made)})
 
@@ -81,7 +79,7 @@ FAMILIES = {
     "visual_image": Family("visual_image", ("frames",), "visual"),
     "visual_embedding": Family("embedding", ("visual_embedding/{member}",), "visual", ("mlp",)),
     "audio_visual": Family(
-        "audio_visual", ("spectrogram/mel", "frames"), "visual", ("vgg14", "audio_visual.image", "audio_visual.mlp")
+        "audio_visual", ("spectrogram/mel", "frames"), "audio_visual", ("vgg14", "audio_visual_mlp")
     ),
 }
 # Under DCASE's one-second protocol; its features are of the clips not in train alone.

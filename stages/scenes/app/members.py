@@ -6,7 +6,6 @@ with the numbers of params.yaml, which must be those of the recorded run (dvc.lo
 
 import math
 import os
-import re
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
@@ -35,7 +34,6 @@ class Run(NamedTuple):
 
     folder: Path
     params: dict[str, Any]
-    stages: dict[str, Any]  # of dvc.yaml
     commands: dict[str, str]  # of dvc.lock, by stage
 
     @property
@@ -59,24 +57,20 @@ class Member(NamedTuple):
 
 
 def read_run(folder: Path) -> Run:
-    """Read the params.yaml, dvc.yaml and dvc.lock of a checkout."""
+    """Read the params.yaml and dvc.lock of a checkout."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    params, pipeline = (yaml.load((folder / name).read_bytes(), loader) for name in ("params.yaml", "dvc.yaml"))
+    params = yaml.load((folder / "params.yaml").read_bytes(), loader)
     lock = folder / "dvc.lock"
     recorded = yaml.load(lock.read_bytes(), loader)["stages"] if lock.exists() else {}
-    return Run(folder, params, pipeline["stages"], {name: stage["cmd"] for name, stage in recorded.items()})
+    return Run(folder, params, {name: stage["cmd"] for name, stage in recorded.items()})
 
 
 def members_of(run: Run, ensemble: str) -> list[str]:
-    """Names of an ensemble's members, `family/name`, as dvc.yaml has them."""
-    ensembles = [name.removeprefix("fuse-") for name in run.stages if name.startswith("fuse-")]
+    """Names of an ensemble's members, `family/name`."""
+    ensembles = run.params["ensembles"]
     if ensemble not in ensembles:
         raise InputError(f"--ensemble {ensemble}: not one of {', '.join(ensembles)}")
-    # The network of both modalities is named by a parameter.
-    named = [re.sub(r"\$\{(\w+)\.(\w+)\}", lambda key: run.params[key[1]][key[2]], path)
-             for path in run.stages[f"fuse-{ensemble}"]["deps"]]  # fmt: skip
-    paths = [Path(path) for path in named if path.endswith(".npy")]
-    return [f"{path.parent.name}/{path.stem}" for path in paths]
+    return ensembles[ensemble]
 
 
 def load(run: Run, names: list[str]) -> list[Member]:

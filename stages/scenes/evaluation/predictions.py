@@ -72,6 +72,12 @@ def with_families(members: list[str]) -> list[str]:
     return names
 
 
+def without_families(members: list[str]) -> str:
+    """Join the names of members by commas, without the family where it is that of the member before it."""
+    families = ["", *(member.rpartition("/")[0] for member in members)]
+    return ",".join(member.removeprefix(f"{before}/") for before, member in zip(families, members, strict=False))
+
+
 def _read(path: Path, wanted: tuple[int, ...], stage: str) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)

@@ -238,6 +238,8 @@ def reliability_diagrams(tables: dict[str, pd.DataFrame | None]) -> Figure:
     rows = -(-len(tables) // 3)
     figure = Figure(figsize=(9, 3.1 * rows), layout="constrained")
     panels = figure.subplots(rows, 3, squeeze=False, sharex=True, sharey=True)
+    for axes in panels.flat[len(tables) :]:
+        axes.set_visible(False)
     for axes, (framework, table) in zip(panels.flat, tables.items(), strict=False):
         axes.set_title(framework, loc="left", fontsize=9)
         if table is None:

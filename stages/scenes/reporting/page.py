@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from scenes.dataset.tables import SECONDS
+from scenes.evaluation.fusion import RULES
 from scenes.evaluation.metrics import macro_log_loss
 from scenes.evaluation.uncertainty import FEWEST
 from scenes.reporting import fitted_sections as beyond
@@ -275,7 +276,7 @@ scratch compares at equal epochs with networks of as many epochs.
 def _calibration_table(results: Results, errors: pd.DataFrame) -> str:
     figures = errors.query("protocol == 'clip'").set_index("framework")
     rows = []
-    for framework in [*tables.MAIN, "fuse/all_models-mean", "fuse/all_models-max"]:
+    for framework in [*tables.MAIN, *(f"fuse/all_models-{rule}" for rule in RULES if rule != "prod")]:
         if framework not in figures.index:
             rows.append([name(framework), NOT_RUN, "", ""])
             continue

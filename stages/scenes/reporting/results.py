@@ -183,7 +183,7 @@ class Results:
 
 
 def read_results(
-    split: Path, classes: Path, frameworks: list[str], fused: str, unit: str
+    split: Path, classes: Path, predictions: str, frameworks: list[str], fused: str, unit: str
 ) -> tuple[Results, list[Path]]:
     """Read predictions and keep those of the evaluate clips whose class is known.
 
@@ -191,9 +191,11 @@ def read_results(
     ----------
     split, classes : Path
         data/split.csv and data/classes.csv.
+    predictions : str
+        Path of a classifier's predictions, with `{classifier}`.
     frameworks : list of str
-        Path of a classifier's predictions, or `ENSEMBLE=family/member,member,...`, where a family holds until the next
-        one is named.
+        Classifiers, `family/member,member,...`, where a family holds until the next one is named, or an ensemble,
+        `ENSEMBLE=family/member,member,...`.
     fused : str
         Path of an ensemble's predictions, with `{ensemble}` and `{rule}`.
     unit : str
@@ -215,8 +217,8 @@ def read_results(
     chosen = rows_of("evaluate", clips, table)
     if not chosen.any():
         raise InputError(f"{split}: has no evaluate clip with a class of {classes}: there is nothing to report")
-    paths = [Path(framework) for framework in frameworks if "=" not in framework]
-    files = {f"{path.parent.name}/{path.stem}": path for path in paths}
+    named = [name for word in frameworks if "=" not in word for name in with_families(word.split(","))]
+    files = {name: Path(predictions.format(classifier=name)) for name in named}
     ensembles = {}
     for ensemble, _, members in (framework.partition("=") for framework in frameworks if "=" in framework):
         ensembles[ensemble] = with_families(members.split(","))
@@ -235,13 +237,12 @@ def read_results(
     }
     fusions = {name: read_fused(path, clips, table)[chosen] for name, path in fused_files.items() if path.exists()}
     frames, fusions = (
-        {name: array for name, array in predictions.items() if not np.isnan(array).all()}
-        for predictions in (frames, fusions)
+        {name: array for name, array in arrays.items() if not np.isnan(array).all()} for arrays in (frames, fusions)
     )
     seconds = {name: baseline_scores.seconds(array) if name in BASELINE else array for name, array in frames.items()}
     baseline = {name: baseline_scores.clips(array) for name, array in frames.items() if name in BASELINE}
     if not seconds and not fusions:
-        raise InputError(f"{paths[0] if paths else 'report'}: no classifier has predictions; run a predict stage first")
+        raise InputError(f"{next(iter(files.values()))}: no classifier has predictions; run a predict stage first")
     missing = [path for name, path in {**files, **fused_files}.items() if name not in {**seconds, **fusions}]
     evaluated = outside_train[chosen].reset_index(drop=True)
     return Results(evaluated, table, seconds, baseline, fusions, ensembles, unit), missing

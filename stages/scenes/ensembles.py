@@ -1,0 +1,82 @@
+"""The classifiers and the ensembles of params.yaml."""
+
+import re
+from typing import Any
+
+from scenes.stage.errors import InputError
+from scenes.systems import FAMILIES
+
+SECTIONS = {name: family.section for name, family in FAMILIES.items()}
+# Families whose members are predicted again on disturbed clips: of features that are disturbed.
+DISTURBED = [name for name, family in FAMILIES.items() if family.features in (("spectrogram/{member}",), ("frames",))]
+
+
+def classifiers(params: dict[str, Any]) -> list[str]:
+    """The classifiers of params.yaml, `family/member`.
+
+    Raises
+    ------
+    InputError
+        If a network of both modalities lacks one of the two networks that it is made of.
+    """
+    found = [f"{family}/{member}" for family, section in SECTIONS.items() for member in params[section]]
+    for network in params["audio_visual"]:
+        for part in ("audio_spectrogram/mel", f"visual_image/{network}"):
+            if part not in found:
+                raise InputError(f"audio_visual.{network} is made of {part}, which {_section(part)} lacks; add it "
+                                 f"there or take {network} out of audio_visual")  # fmt: skip
+    return found
+
+
+def ensembles(params: dict[str, Any]) -> dict[str, list[str]]:
+    """The members of each ensemble of params.yaml.
+
+    Raises
+    ------
+    InputError
+        If an ensemble has a bad name or no members, or names one twice or one that is no classifier of params.yaml.
+    """
+    known, found = classifiers(params), params["ensembles"]
+    if not isinstance(found, dict) or not found:
+        raise InputError("ensembles is empty; add one, such as mel_gam: [audio_spectrogram/mel, audio_spectrogram/gam]")
+    for ensemble, members in found.items():
+        where = f"ensembles.{ensemble}"
+        if not re.fullmatch(r"\w+", str(ensemble), re.ASCII):
+            raise InputError(f"{where}: rename it; a name is made of letters, digits and underscores")
+        if not isinstance(members, list) or not members:
+            raise InputError(f"{where}: must be a list of family/member, such as [audio_spectrogram/mel]")
+        for member in members:
+            if _section(member) is None:
+                raise InputError(f"{where} names {member}; write family/member, with one of {', '.join(FAMILIES)}")
+            if member not in known:
+                raise InputError(f"{where} names {member}, which {_section(member)} lacks; add it there or take it out "
+                                 "of the ensemble")  # fmt: skip
+            if members.count(member) > 1:
+                raise InputError(f"{where} names {member} twice; name it once")
+    return found
+
+
+def disturbed(params: dict[str, Any]) -> dict[str, list[str]]:
+    """The ensembles that are scored on disturbed clips too, and their members.
+
+    Raises
+    ------
+    InputError
+        If there is none, one is no ensemble of params.yaml, or a member of one is of another family than these two.
+    """
+    known, named = ensembles(params), params["robustness"]["ensembles"]
+    if not isinstance(named, list) or not named:
+        raise InputError("robustness.ensembles: must be a list of ensembles, such as [audio_spectrograms]")
+    for ensemble in named:
+        if ensemble not in known:
+            raise InputError(f"robustness.ensembles names {ensemble}, which ensembles lacks; add it there or take it "
+                             "out of robustness.ensembles")  # fmt: skip
+        for member in known[ensemble]:
+            if member.partition("/")[0] not in DISTURBED:
+                raise InputError(f"robustness.ensembles names {ensemble}, of which {member} is of neither "
+                                 f"{' nor '.join(DISTURBED)}; take {ensemble} out of it")  # fmt: skip
+    return {ensemble: known[ensemble] for ensemble in dict.fromkeys(named)}
+
+
+def _section(classifier: Any) -> str | None:
+    return SECTIONS.get(str(classifier).partition("/")[0])
