@@ -541,16 +541,16 @@ if two:
     tf.distribute.MirroredStrategy = partial(tf.distribute.MirroredStrategy, [half.name for half in halves])
 """
 LOSSES = """
-import typer
 import train_embedding
 from scenes.learning.gpus import replicas
 from scenes.learning.training import Trainer
+from scenes.stage.cli import run
 steps = Trainer.compute_loss
 def step(*arguments, **keywords):
     assert replicas() == 1 + two
     return steps(*arguments, **keywords)
 Trainer.compute_loss = step
-typer.run(train_embedding.main)
+run(train_embedding.main)
 """
 
 
