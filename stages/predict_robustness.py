@@ -65,7 +65,7 @@ def _predict(
     return probabilities
 
 
-COMMANDS = {name: classifier(family) for name, family in FAMILIES.items() if len(family.features) == 1}
+COMMANDS = {name: classifier(family) for name, family in FAMILIES.items() if family.disturbed}
 
 if __name__ == "__main__":
     run(**COMMANDS)

@@ -13,7 +13,7 @@ from scenes.evaluation.predictions import read_disturbed, read_predictions, rows
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_csv, write_json
-from scenes.systems import family_of, media_of
+from scenes.systems import family_of
 
 
 def main(
@@ -35,11 +35,10 @@ def main(
 
     members = {name: with_families(names.split(",")) for name, _, names in (word.partition("=") for word in ensembles)}
     sound, frames = [f"{word} dB".replace(":", " ") for word in noise], [word.replace(":", " ") for word in disturbance]
-    disturbed_features = {"spectrogram": sound, "frames": frames}
     as_they_are, changed = {}, {condition: {} for condition in (*sound, *frames)}
     for member in sorted({member for names in members.values() for member in names}):
-        conditions = disturbed_features.get(family_of(member).features[0].partition("/")[0])
-        if conditions is None or len(media_of(member)) > 1:
+        family = family_of(member)
+        if not family.disturbed:
             raise InputError(f"{member}: its features are not disturbed; robustness is of spectrograms and of frames")
         usual, other = (Path(pattern.format(member=member)) for pattern in (clean, disturbed))
         absent = [path for path in (usual, other) if not path.exists()]
@@ -48,6 +47,7 @@ def main(
         if absent:
             continue
         as_they_are[member] = read_predictions(usual, clips, table)[chosen][:, seconds_used(seconds)]
+        conditions = sound if family.media == ["audio"] else frames
         shape = len(conditions), len(evaluated), seconds, len(table)
         for condition, probabilities in zip(conditions, read_disturbed(other, shape), strict=True):
             changed[condition][member] = probabilities[known]

@@ -7,8 +7,7 @@ from scenes.stage.errors import InputError
 from scenes.systems import FAMILIES
 
 SECTIONS = {name: family.section for name, family in FAMILIES.items()}
-# Families whose members are predicted again on disturbed clips: of features that are disturbed.
-DISTURBED = [name for name, family in FAMILIES.items() if family.features in (("spectrogram/{member}",), ("frames",))]
+DISTURBED = [name for name, family in FAMILIES.items() if family.disturbed]
 
 
 def classifiers(params: dict[str, Any]) -> list[str]:

@@ -60,6 +60,11 @@ class Family:
         """Columns of split.csv that a clip must have: `audio`, `video` or both."""
         return list(dict.fromkeys(MEDIA[feature.partition("/")[0]] for feature in self.features))
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether its members are predicted again on disturbed clips: those on a spectrogram, or frames, alone."""
+        return self.features in (("spectrogram/{member}",), ("frames",))
+
     def features_of(self, member: str) -> list[str]:
         """The features of a member."""
         return [feature.format(member=member) for feature in self.features]

@@ -47,7 +47,6 @@ BatchNorm = Annotated[
 Unit = Annotated[
     Literal["second", "clip"], typer.Option(help="audio embeddings: one a second, or the clip's ten times")
 ]
-Modality = Annotated[Literal["audio", "video"], typer.Option(help="what the embeddings are of")]
 Network = Annotated[str, typer.Option(help="name of the Keras application, such as InceptionV3")]
 Size = Annotated[int, typer.Option(help="height and width of the network's input, pixels", min=32, max=2048)]
 Pretrained = Annotated[bool, typer.Option(help="start from trained weights, not from seeded random ones")]
