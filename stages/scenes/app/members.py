@@ -89,8 +89,9 @@ def load(run: Run, names: list[str]) -> list[Member]:
     members = []
     for name in names:
         family, key = family_of(name), name.partition("/")[2]
-        if key not in run.params[family.section]:
-            raise InputError(f"{name}: params.yaml has no {family.section}.{key}")
+        known = run.params[family.section]
+        if key not in known:
+            raise InputError(f"{name}: params.yaml has no {family.section}.{key}; name one of {', '.join(known)}")
         weights = run.folder / f"data/models/{name}.weights.h5"
         if not weights.exists():
             raise InputError(f"{weights}: not trained yet; run dvc repro, or dvc pull where it is shared")
