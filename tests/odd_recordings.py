@@ -250,4 +250,6 @@ CASES: dict[str, tuple[Callable[[], Path], str, str, tuple[str, ...]]] = {
                       ("audio ends at 7 of 12 s",)),
     "damaged sound": (lambda: torn(film("a.mp4", sound_codec="aac"), 1, slice(78, 96)), None, TWELVE,
                       ("packets of its audio left out",)),
+    "damaged pictures": (lambda: torn(film("a.mp4", sound_codec="aac"), 0, slice(43, 47)), TWELVE, TWELVE,
+                         ("packets of its video left out",)),
 }  # fmt: skip

@@ -111,6 +111,7 @@ class Media:
                             yield block
                 if heard[self.sound].end > until:
                     self._name_silent(heard)
+                    self._judge({self.sound: heard[self.sound].end}, whole=False)
                     return
         ends = {}
         if heard:
@@ -175,10 +176,10 @@ class Media:
                         number += 1
                     before = picture.frame
             if number == len(chosen):
+                self._judge({track: seen.last}, whole=False)
                 return
         end = self._end(seen)
-        if whole:
-            self._judge({track: end})
+        self._judge({track: end}, whole)
         for last in range(number, len(chosen)):
             if before and (chosen[last] < end or last == 0):
                 yield last, before
@@ -251,12 +252,15 @@ class Media:
             stated, end = Fraction(self.container.duration or 0, av.time_base), self.clock.latest
         return stated if stated and stated - end > max(LACKING[0], LACKING[1] * stated) else None
 
-    def _judge(self, ends: dict[av.stream.Stream, float | Fraction]) -> None:
-        """Warn of what the wanted tracks, which end then, lack; refuse the file where it is too much of each."""
+    def _judge(self, ends: dict[av.stream.Stream, float | Fraction], whole: bool = True) -> None:
+        """Warn of what the wanted tracks lack, which end then or, if not whole, were read until then.
+
+        The file is refused where it is too much of each.
+        """
         faults, useless = [], []
         for track, end in ends.items():
             bad, count = self.damaged[track], max(1, self.packets[track])
-            if short := self._missing(track, end):
+            if short := self._missing(track, end) if whole else None:
                 faults.append(f"truncated: its {track.type} ends at {float(end):.0f} of {float(short):.0f} s")
             if bad:
                 faults.append(f"damaged: {bad} of {count} packets of its {track.type} left out")
