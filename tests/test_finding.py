@@ -1,6 +1,7 @@
 """Folders, names and targets like people's own: what is found, what is said of the rest, how outputs are named."""
 
 import csv
+import mimetypes
 import os
 import re
 from pathlib import Path
@@ -125,6 +126,15 @@ def test_what_is_found_in_a_folder_and_what_is_counted():
     assert [Path(path) for path in classify._expand("mixed")] == found.files
     with pytest.raises(InputError, match="^mixed/lost[+]found: holds no film or recording; left out: 1 .tmp"):
         classify._expand("mixed/lost+found")
+
+
+def test_what_is_found_does_not_depend_on_the_types_that_the_machine_knows(monkeypatch):
+    monkeypatch.setattr(mimetypes, "guess_type", lambda *a, **k: (None, None))
+    monkeypatch.setattr(mimetypes, "guess_file_type", lambda *a, **k: (None, None), raising=False)
+    Path("mine").mkdir()
+    for name in ("mine/a.flac", "mine/b.m4a", "mine/c.opus"):
+        Path(name).touch()
+    assert [path.suffix for path in find_media(Path("mine")).files] == [".flac", ".m4a", ".opus"]
 
 
 def test_a_folder_that_cannot_be_opened_is_counted(monkeypatch):
