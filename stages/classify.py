@@ -1,4 +1,4 @@
-"""Classify any film or recording, second by second, with what has been trained: not a stage, but what they are for."""
+"""Classify any video or audio file second by second with the trained classifiers. Not a pipeline stage."""
 
 import sys
 import unicodedata
@@ -21,34 +21,34 @@ FIGURES = (".png", ".jpg", ".pdf", ".svg")
 
 
 def main(
-    files: Annotated[list[str], typer.Argument(help="films, recordings, folders of them, or - for standard input")],
-    ensemble: Annotated[str, typer.Option(help="which ensemble of dvc.yaml")] = "all_models",
-    member: Annotated[list[str], typer.Option(help="instead: a classifier, family/name; may be repeated")] = (),
-    rule: Annotated[Literal["mean", "prod", "max"], typer.Option(help="rule of fusion")] = "prod",
-    audio: Annotated[Path | None, typer.Option(help="sound of the one film, in a file of its own")] = None,
-    until: Annotated[float | None, typer.Option(help="stop as soon as the label is so probable", max=1.0)] = None,
-    json: Annotated[Path | None, typer.Option(help="output .json, what every member said of every second")] = None,
-    csv: Annotated[Path | None, typer.Option(help="output .csv, a row a second")] = None,
+    files: Annotated[list[str], typer.Argument(help="video or audio files, folders of them, or - for standard input")],
+    ensemble: Annotated[str, typer.Option(help="ensemble of dvc.yaml")] = "all_models",
+    member: Annotated[list[str], typer.Option(help="classifiers instead of an ensemble: family/name, repeatable")] = (),
+    rule: Annotated[Literal["mean", "prod", "max"], typer.Option(help="fusion rule")] = "prod",
+    audio: Annotated[Path | None, typer.Option(help="audio file to use with the one video")] = None,
+    until: Annotated[float | None, typer.Option(help="stop as soon as the label has this probability", max=1.0)] = None,
+    json: Annotated[Path | None, typer.Option(help="output .json: probabilities per member and second")] = None,
+    csv: Annotated[Path | None, typer.Option(help="output .csv: one row per second")] = None,
     figure: Annotated[
-        str | None, typer.Option(help="output .png, .jpg, .pdf or .svg, {name} standing for a file's")
+        str | None, typer.Option(help="output .png, .jpg, .pdf or .svg, with {name} for the name of the input file")
     ] = None,
     checkout: Annotated[Path, typer.Option(help="folder of params.yaml, dvc.yaml and data/models")] = CHECKOUT,
 ) -> None:
     paths = [path for file in files for path in _expand(file)]
     if audio and len(paths) != 1:
-        raise InputError(f"--audio {audio}: belongs to one film, {len(paths)} are given")
+        raise InputError(f"--audio {audio}: needs exactly one input file, got {len(paths)}")
     figures = _figures(figure, paths) if figure else [None] * len(paths)
     trained = read_run(checkout)
     names = list(member) or members_of(trained, ensemble)
     if trained.synthetic:
-        print("Trained on synthetic clips (the demo): what follows says nothing of real scenes.")
+        print("Trained on synthetic clips (the demo): these results say nothing about real scenes.")
     members, classes = load(trained, names), trained.classes
     print(f"{rule} of {', '.join(names)}")
     block = "█" if "█".encode(sys.stdout.encoding, "ignore") else "#"  # as the terminal can show
 
     results, failed = [], 0
     for path, drawing in zip(paths, figures, strict=True):
-        print(f"\n{one_line(path)}" + (f" with the sound of {audio}" if audio else ""), flush=True)
+        print(f"\n{one_line(path)}" + (f" with audio from {audio}" if audio else ""), flush=True)
         told = 0
         sketch = _sketch(trained.params["spectrogram"]["mel"]) if drawing else None
         try:
@@ -68,9 +68,9 @@ def main(
             print(f"warning: {one_line(path)}: {one_line(line)}", file=sys.stderr)
         for member in members:
             if member.name in timeline.silent():
-                print(f"{member.name} could not speak: needs {' and '.join(member.media)}")
+                print(f"{member.name} skipped: needs {' and '.join(member.media)}")
         label, probability = classes[timeline.overall.argmax()], timeline.overall.max()
-        print(f"{label} {probability:.2f}: over {told} s, of which {timeline.read} s were read")
+        print(f"{label} {probability:.2f}: {told} s classified, {timeline.read} s read")
         results.append(timeline)
         if sketch:
             sketch.draw(timeline, drawing)
@@ -90,13 +90,13 @@ def _sketch(mel: dict):
 
 
 def _expand(file: str) -> list[str]:
-    """A folder's films and recordings, or the file itself."""
+    """The recordings of a folder, or the file itself."""
     if not Path(file).is_dir():
         return [file]
     found = find_media(Path(file))
     left_out = one_line(found.told())
     if not found.files:
-        raise InputError(f"{file}: holds no film or recording" + (f"; left out: {left_out}" if left_out else ""))
+        raise InputError(f"{file}: contains no audio or video files" + (f"; left out: {left_out}" if left_out else ""))
     if left_out:
         print(f"warning: {one_line(file)}: left out: {left_out}", file=sys.stderr)
     return [str(path) for path in found.files]
@@ -105,11 +105,11 @@ def _expand(file: str) -> list[str]:
 def _figures(pattern: str, paths: list[str]) -> list[Path]:
     """The figure of each file: `{name}` stands for the file's name, with a number where others have the same."""
     if set("{}") & set(pattern.replace("{name}", "")):
-        raise InputError(f"--figure {pattern}: of words in braces only {{name}} has a meaning")
+        raise InputError(f"--figure {pattern}: {{name}} is the only placeholder")
     if Path(pattern).suffix.lower() not in FIGURES:
         raise InputError(f"--figure {pattern}: must end in one of {', '.join(FIGURES)}")
     if len(paths) > 1 and "{name}" not in pattern:
-        raise InputError(f"--figure {pattern}: one for {len(paths)} files; put {{name}} into it")
+        raise InputError(f"--figure {pattern}: one figure for {len(paths)} files; add {{name}} to it")
     names: dict[str, str] = {}  # by what it is on a disk that keeps no case
     for path in paths:
         stem = name = shorten(one_line(Path(path).stem).replace("\\", "_"), 150)

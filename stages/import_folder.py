@@ -1,4 +1,4 @@
-"""Turn a folder of one's own recordings, a subfolder a class, into a data set in the layout that the pipeline reads."""
+"""Convert a folder of recordings, one subfolder per class, into a data set in the layout that the pipeline reads."""
 
 import os
 import shutil
@@ -27,15 +27,15 @@ WARNINGS = 10  # kinds of them that are printed
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="FOLDER/<class>/<location>-<take>.mp4, .wav or what FFmpeg reads")],
-    out: Annotated[Path, typer.Argument(help="the data set: audio, video, evaluation_setup and import.csv")],
+    folder: Annotated[Path, typer.Argument(help="FOLDER/<class>/<location>-<take>.mp4, .wav or another media file")],
+    out: Annotated[Path, typer.Argument(help="output: audio, video, evaluation_setup and import.csv")],
     by: Annotated[
         Literal["location", "recording"],
-        typer.Option(help="what train and evaluate clips never share: a location, or a recording alone"),
+        typer.Option(help="what training and evaluation clips never share"),
     ] = "location",
-    evaluate: Annotated[float, typer.Option(help="fraction of each class's to evaluate on", min=0, max=0.9)] = 0.3,
-    seed: Annotated[int, typer.Option(help="of that draw", min=0, max=2**32 - 1)] = 0,
-    skip_broken: Annotated[bool, typer.Option(help="name what cannot be read and go on, instead of stopping")] = False,
+    evaluate: Annotated[float, typer.Option(help="fraction of them, per class, to evaluate on", min=0, max=0.9)] = 0.3,
+    seed: Annotated[int, typer.Option(help="seed of the random split", min=0, max=2**32 - 1)] = 0,
+    skip_broken: Annotated[bool, typer.Option(help="skip files that cannot be read instead of stopping")] = False,
 ) -> None:
     target = _target(folder, out)
     recordings, found = find_recordings(folder, each_alone=by == "recording")
@@ -48,7 +48,7 @@ def main(
     clips = [row for cut in cuts for row in cut.clips]
     if not clips:
         reason = cuts[0].files[0]["warnings"][0]
-        raise InputError(f"{folder}: none of its {len(recordings)} recordings can be read; the first: {reason}")
+        raise InputError(f"{folder}: none of the {len(recordings)} recordings can be read; first: {reason}")
     table = _split(pd.DataFrame(clips), evaluate, seed, folder)
     for fold in ("train", "evaluate"):
         with writing(unfinished / "evaluation_setup" / f"fold1_{fold}.csv") as temporary:
@@ -72,8 +72,8 @@ def _split(table: pd.DataFrame, evaluate: float, seed: int, folder: Path) -> pd.
     for scene, rows in table.groupby("scene"):
         if evaluate and rows["fold"].nunique() == 1:
             raise InputError(
-                f"{folder}: all of {scene} is of the locations {', '.join(sorted(set(place(rows))))}, which are for "
-                f"{rows['fold'].iloc[0]}; name more locations, or give --by recording or another --seed"
+                f"{folder}: class {scene} has only {rows['fold'].iloc[0]} clips (locations: "
+                f"{', '.join(sorted(set(place(rows))))}); add locations, or pass --by recording or another --seed"
             )
     return table
 
@@ -82,13 +82,13 @@ def _target(folder: Path, out: Path) -> Path:
     """The data set's real folder, which must be empty but for what belongs to a disk or to an interrupted run."""
     target = Path(os.path.realpath(out))
     if folder.resolve() in [target, *target.parents]:
-        raise InputError(f"{out}: is inside {folder}; name a folder elsewhere")
+        raise InputError(f"{out}: is inside {folder}; choose a folder outside it")
     if os.path.lexists(target) and not target.is_dir():
-        raise InputError(f"{out}: is there already, and no folder; name another one")
+        raise InputError(f"{out}: already exists and is not a folder; choose another path")
     ours = {UNFINISHED, *MADE} if (target / UNFINISHED).is_dir() else set()
     present = {path.name for path in target.iterdir()} if target.exists() else set()
     if any(name[0] != "." for name in present - ours - OF_A_DISK):
-        raise InputError(f"{out}: is there already, and not empty; remove it or name another folder")
+        raise InputError(f"{out}: already exists and is not empty; remove it or choose another folder")
     return target
 
 
@@ -114,7 +114,7 @@ def _cut_all(recordings: list[Recording], folder: Path, skip_broken: bool) -> li
         for index, cut in results:
             cuts[index] = cut
             if not cut.clips:
-                tqdm.write(f"warning: left out: {cut.files[0]['warnings'][0]}", sys.stderr)
+                tqdm.write(f"warning: skipped: {cut.files[0]['warnings'][0]}", sys.stderr)
             bar.update(sizes[index])
             stop_if_asked()
     return [cuts[index] for index in range(len(recordings))]
@@ -131,23 +131,23 @@ def _cut(index: int, recording: Recording, folder: Path, skip_broken: bool) -> t
         if not any(name in line for name in names):
             line = f"{names[0]}: {line}"
         if not skip_broken:
-            raise InputError(f"{line}; or give --skip-broken") from error
+            raise InputError(f"{line}; or pass --skip-broken") from error
         return index, Cut([], [{"file": name, "outcome": "refused", "warnings": [line]} for name in names])
 
 
 def _explain(out: Path, files: pd.DataFrame, table: pd.DataFrame) -> None:
     """Print what was made, and the lines that name it in params.yaml."""
-    warned = files[(files["outcome"] == "taken") & files["warnings"].map(bool)]
+    warned = files[(files["outcome"] == "imported") & files["warnings"].map(bool)]
     by_message = warned.explode("warnings").groupby("warnings")["file"].agg(["size", "first"])
     for message, (count, first) in by_message.nlargest(WARNINGS, "size").iterrows():
-        print(f"warning: {count} files: {message} (the first: {first})", file=sys.stderr)
+        print(f"warning: {count} files: {message} (first: {first})", file=sys.stderr)
     counts = files["outcome"].value_counts()
     print(
-        f"{counts['taken']} files taken, {len(warned)} of them with warnings, {counts.get('refused', 0)} refused: "
-        f"{out / 'import.csv'} lists them"
+        f"{counts['imported']} files imported, {counts.get('refused', 0)} refused, {len(warned)} with warnings; "
+        f"see {out / 'import.csv'}"
     )
     for (scene, fold), rows in table.groupby(["scene", "fold"]):
-        print(f"{scene}, {fold}: {len(rows)} clips of {place(rows).nunique()} locations")
+        print(f"{scene}, {fold}: {len(rows)} clips, {place(rows).nunique()} locations")
     print("\ndataset:")
     for key, name in (("audio", "audio"), ("video", "video"), ("setup", "evaluation_setup")):
         print(f"  {key}: {(out / name).resolve()}")

@@ -1,4 +1,4 @@
-"""A local page to drop a film on: its probabilities run along under it. Not a stage, but what they are for."""
+"""A local web page that classifies an uploaded video or audio file. Not a pipeline stage."""
 
 import os
 import tempfile
@@ -24,15 +24,15 @@ PLAYER = """<video controls playsinline style="width: 100%; max-height: 24em"></
 
 
 def main(
-    ensemble: Annotated[str, typer.Option(help="which ensemble of dvc.yaml")] = "all_models",
-    member: Annotated[list[str], typer.Option(help="instead: a classifier, family/name; may be repeated")] = (),
-    rule: Annotated[Literal["mean", "prod", "max"], typer.Option(help="rule of fusion")] = "prod",
+    ensemble: Annotated[str, typer.Option(help="ensemble of dvc.yaml")] = "all_models",
+    member: Annotated[list[str], typer.Option(help="classifiers instead of an ensemble: family/name, repeatable")] = (),
+    rule: Annotated[Literal["mean", "prod", "max"], typer.Option(help="fusion rule")] = "prod",
     port: Annotated[int, typer.Option(help="port on this machine, 127.0.0.1", min=1, max=65_535)] = 7860,
-    largest: Annotated[str, typer.Option(help="largest file that may be uploaded")] = "1gb",
+    largest: Annotated[str, typer.Option(help="maximum upload size")] = "1gb",
     checkout: Annotated[Path, typer.Option(help="folder of params.yaml, dvc.yaml and data/models")] = CHECKOUT,
 ) -> None:
     if not find_spec("gradio"):  # said before the networks are loaded; imported only once the environment is set
-        raise InputError("gradio: not installed; make app installs it and starts the page")
+        raise InputError("gradio: not installed; run make app, which installs it and starts the page")
     trained = read_run(checkout)
     members = load(trained, list(member) or members_of(trained, ensemble))
     with tempfile.TemporaryDirectory() as folder:  # of what is uploaded and made, gone when the page is closed
@@ -71,22 +71,22 @@ def page(trained, members: list, rule: str, folder: Path):
             gradio.Warning(line)
         return player, _said(timeline), str(figure), str(content)
 
-    with gradio.Blocks(title="Where was it taken?", delete_cache=(HOUR, HOUR)) as blocks:
+    with gradio.Blocks(title="Scene classification", delete_cache=(HOUR, HOUR)) as blocks:
         if trained.synthetic:
-            gradio.Markdown("**Trained on synthetic clips (the demo): what follows says nothing of real scenes.**")
-        upload = gradio.File(label="A film or a recording", file_types=["video", "audio"], type="filepath")
+            gradio.Markdown("**Trained on synthetic clips (the demo): these results say nothing about real scenes.**")
+        upload = gradio.File(label="Video or audio file", file_types=["video", "audio"], type="filepath")
         player = gradio.HTML(
             html_template=PLAYER,
             js_on_load=(Path(__file__).parent / "scenes/app/player.js").read_text(encoding="utf-8"),
         )
         said = gradio.Dataframe(
-            label="What each member said", headers=["member", "scene", "probability"], interactive=False
+            label="Prediction per member", headers=["member", "scene", "probability"], interactive=False
         )
         figure = gradio.Image(show_label=False, interactive=False)
         content = gradio.DownloadButton("Download the JSON")
         clips = sorted((trained.folder / trained.params["dataset"]["video"]).glob("*.mp4"))
         if trained.synthetic and clips:
-            gradio.Examples([[str(clips[0])]], upload, label="A clip of the demo set", cache_examples=False)
+            gradio.Examples([[str(clips[0])]], upload, label="Example from the demo set", cache_examples=False)
         upload.change(classify, upload, [player, said, figure, content])
     return blocks
 
@@ -105,7 +105,7 @@ def _said(timeline: Timeline) -> list[list[str]]:
 
 def _best(timeline: Timeline, mean) -> list[str]:
     best = mean.argmax()
-    return ["could not speak", ""] if mean[best] != mean[best] else [timeline.classes[best], f"{mean[best]:.2f}"]
+    return ["skipped", ""] if mean[best] != mean[best] else [timeline.classes[best], f"{mean[best]:.2f}"]
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ CASES: dict[str, tuple[Callable[[], Path], str, str, tuple[str, ...]]] = {
     "pictures end first": (lambda: film("a.mkv", times=np.arange(0, 5, 0.1)), TWELVE, run(0, 5), ()),
     "sound ends first": (lambda: film("a.mkv", sounds=[(0.0, 5.0)]), run(0, 5), TWELVE, ()),
     "clock leaps": (lambda: film("a.mkv", times=[*np.arange(0, 2, 0.1), *np.arange(3602, 3604, 0.1)], sounds=[]), "",
-                    f"{run(0, 2)} {still(1, 60)} {still(12, 2)}", ("clock leaps by 3600 s at 2 s: cut to 60 s",)),
+                    f"{run(0, 2)} {still(1, 60)} {still(12, 2)}", ("jump by 3600 s at 2 s, shortened to 60 s",)),
     "clock restarts, layout changes": (
         lambda: joined(film("a.ts", 6, layout="5.1", sound_codec="aac", rate=48_000),
                        film("b.ts", 6, sound_codec="aac", rate=48_000, first=6)),
@@ -212,7 +212,7 @@ CASES: dict[str, tuple[Callable[[], Path], str, str, tuple[str, ...]]] = {
                         (film("b.mkv", 6, sound_codec="ac3", rate=48_000, first=6), 6.016, 6)),
         TWELVE, f"{run(0, 6)} {run(0, 6)}", ()),
     "first track silent": (lambda: film("a.mkv", tracks=[SILENT, tones(12)]), " ".join("-" * 12), TWELVE,
-                           ("audio track 1, the one that is read, is silent, track 2 is not",)),
+                           ("audio track 1 is used and silent, but track 2 is not",)),
     "first track silent, second default": (
         lambda: film("a.mkv", tracks=[SILENT, tones(12)], default=1), TWELVE, TWELVE, ()),
     "first track without decoder": (
@@ -221,7 +221,7 @@ CASES: dict[str, tuple[Callable[[], Path], str, str, tuple[str, ...]]] = {
         TWELVE, TWELVE, ()),
     "video without decoder": (
         lambda: edited(film("a.mov"), lambda content: bytes(content).replace(b"avc1", b"xraw")), TWELVE, "",
-        ("video left out: FFmpeg has no decoder for it",)),
+        ("video skipped: FFmpeg has no decoder for it",)),
     "sound in the centre alone": (
         lambda: film("a.mkv", tracks=[centre()], layout="5.1"), TWELVE, TWELVE, ()),
     "sound in the centre alone, wav": (lambda: wav(sound=centre()), TWELVE, "", ()),
@@ -245,11 +245,11 @@ CASES: dict[str, tuple[Callable[[], Path], str, str, tuple[str, ...]]] = {
     "truncated film": (lambda: edited(film("a.mkv", 12), lambda content: content[: len(content) * 5 // 8]), run(0, 7),
                        run(0, 7), ("audio ends at 7 of 12 s", "video ends at 8 of 12 s")),
     "truncated flac": (lambda: edited(wav("a.flac"), lambda content: content[: len(content) * 5 // 8]), None, "",
-                       ("audio ends at", "damaged: 1 of")),
+                       ("audio ends at", "damaged: skipped 1 of")),
     "truncated wav": (lambda: edited(wav(), lambda content: content[: len(content) * 5 // 8]), run(0, 7), "",
                       ("audio ends at 7 of 12 s",)),
     "damaged sound": (lambda: torn(film("a.mp4", sound_codec="aac"), 1, slice(78, 96)), None, TWELVE,
-                      ("packets of its audio left out",)),
+                      ("audio packets",)),
     "damaged pictures": (lambda: torn(film("a.mp4", sound_codec="aac"), 0, slice(43, 47)), TWELVE, TWELVE,
-                         ("packets of its video left out",)),
+                         ("video packets",)),
 }  # fmt: skip

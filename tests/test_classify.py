@@ -100,7 +100,7 @@ def test_the_network_of_both_modalities_has_its_predictions(trained, tmp_path):
     assert early.members.shape[1] == 1 and early.read == 2
     both = load(run, [name, MEMBERS[1]])
     assert last(write_mp4(tmp_path / "mute.mp4", sound=False), both).silent() == [name]
-    with pytest.raises(InputError, match=f"mute.mp4: holds nothing to go by: {name} needs audio and video"):
+    with pytest.raises(InputError, match=f"mute.mp4: nothing to classify: {name} needs audio and video"):
         last(tmp_path / "mute.mp4", members)
 
 
@@ -202,7 +202,7 @@ def test_bad_files_are_one_line_each_and_the_good_one_is_kept(tmp_path, trained)
     half, entire = json.loads(Path("a.json").read_text())["files"]
     assert (half["file"], entire["file"], entire["warnings"]) == ("half.mp4", "whole.mp4", [])
     assert half["label"] in CLASSES and half["seconds_read"] == 5
-    assert {f"truncated: its {kind} ends at 5 of 10 s" for kind in ("audio", "video")} <= set(half["warnings"])
+    assert {f"truncated: {kind} ends at 5 of 10 s" for kind in ("audio", "video")} <= set(half["warnings"])
     assert f"warning: half.mp4: {half['warnings'][0]}" in result.stderr
 
 
@@ -229,7 +229,7 @@ def test_folders_and_files_of_any_name_with_a_figure_each(trained):
     assert len(set(figures)) == 5 and sorted(figures) == sorted(map(str, Path("out").iterdir()))
     assert {"out/rec.png", "out/rec-2.png", "out/12:30.png", "out/-x.png"} < set(figures)
     warning, error = result.stderr.splitlines()
-    assert warning == "warning: mixed: left out: 1 .txt (the first: mixed/b/note.txt)"
+    assert warning == "warning: mixed: left out: .txt (1); first: mixed/b/note.txt"
     assert error.startswith("error: mixed/c.wav: ")
 
 

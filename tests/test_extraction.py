@@ -28,7 +28,7 @@ def test_spectrograms_of_clips_with_and_without_sound(tmp_path):
     write_media(audio=["a.wav", "", "mono.wav"])
     result = run("spectrogram.py", "mel", "media.csv", "out/mel.npy", "--fmin", "50")
     assert result.returncode == 0, result.stderr
-    assert "warning: 1 clips: mono sound, duplicated to two channels (the first: mono.wav)" in result.stderr
+    assert "warning: 1 clips: mono audio, duplicated to two channels (the first: mono.wav)" in result.stderr
     array = np.load("out/mel.npy", mmap_mode="r")
     assert array.shape == (3, 2, 128, 704) and array.dtype == np.float16
     assert not array[1].any()

@@ -63,7 +63,7 @@ def test_frames_without_times_are_taken_at_their_rate():
         for _ in range(3):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
         container.mux(stream.encode())
-    with pytest.warns(MediaWarning, match="its frames have no times: taken as 25 a second"):
+    with pytest.warns(MediaWarning, match="video has no timestamps, assuming 25 frames per second"):
         read_frames("a.mp4", 32)
 
 
@@ -72,7 +72,7 @@ def test_a_damaged_sample_rate_is_refused():
     for rate in (1, 2_000_000_000):
         header[24:28] = rate.to_bytes(4, "little")
         Path("b.wav").write_bytes(header)
-        with pytest.raises(InputError, match="^b.wav: .* samples a second"):
+        with pytest.raises(InputError, match="^b.wav: sample rate is "):
             read_audio("b.wav", 48_000)
 
 

@@ -119,12 +119,12 @@ def test_what_is_found_in_a_folder_and_what_is_counted():
         "mixed/a/00001.MTS", "mixed/a/rec.m4a", "mixed/b/rec.m4a", "mixed/c/link/rec.m4a",
     ]  # fmt: skip
     assert {reason: len(paths) for reason, paths in found.left_out.items()} == {
-        ".jpg": 4, ".tmp": 1, "without ending": 2, "link to nothing": 2, "link to a folder above it": 2,
-        "device or pipe": 1,
+        ".jpg": 4, ".tmp": 1, "no extension": 2, "broken links": 2, "links to a parent folder": 2,
+        "devices or pipes": 1,
     }  # fmt: skip
-    assert found.told().endswith("2 without ending (the first: mixed/b/notes)")
+    assert found.told().endswith("no extension (2); first: mixed/b/notes")
     assert [Path(path) for path in classify._expand("mixed")] == found.files
-    with pytest.raises(InputError, match="^mixed/lost[+]found: holds no film or recording; left out: 1 .tmp"):
+    with pytest.raises(InputError, match="^mixed/lost[+]found: contains no audio or video files; left out: .tmp .1.; "):
         classify._expand("mixed/lost+found")
 
 
@@ -147,7 +147,7 @@ def test_a_folder_that_cannot_be_opened_is_counted(monkeypatch):
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert find_media(Path("mine")).told() == "1 folder that cannot be opened (the first: mine/bus)"
+    assert find_media(Path("mine")).told() == "unreadable folders (1); first: mine/bus"
 
 
 def test_a_class_whose_folder_is_a_link_is_imported(mine):
@@ -161,9 +161,9 @@ def test_a_file_by_two_names_is_one_recording_and_of_one_class(mine, capsys):
     os.link("mine/park/b-1.wav", "mine/park/e-1.wav")
     link("mine/gone/a-1.wav", "nowhere.wav")
     assert len(imported()) == 6
-    assert "warning: left out: 2 link to a file that is taken, 1 link to nothing" in capsys.readouterr().err
+    assert "warning: left out: broken links (1), duplicate links (2); first: " in capsys.readouterr().err
     link("mine/park/d-1.wav", "mine/bus/a-1.wav")
-    with pytest.raises(InputError, match="^mine/park/d-1.wav: is the same file as mine/bus/a-1.wav, of another class"):
+    with pytest.raises(InputError, match="^mine/park/d-1.wav: same file as mine/bus/a-1.wav in another class"):
         imported(out="other")
 
 
@@ -172,7 +172,7 @@ def test_what_is_left_out_is_counted_by_ending(mine, capsys):
         Path(mine, name).touch()
     assert len(imported()) == 6
     assert capsys.readouterr().err.startswith(
-        "warning: left out: 2 .jpg, 1 .txt, 1 in no class's folder (the first: mine/bus/a.JPG)\n"
+        "warning: left out: .jpg (2), .txt (1), outside a class folder (1); first: mine/bus/a.JPG\n"
     )
 
 
@@ -203,11 +203,11 @@ def test_a_file_of_any_name_is_imported_under_a_safe_one(mine, name, capsys):
     assert len(clips) == 7
     for clip in clips:
         assert re.fullmatch(r"[\w-]+", clip) and clip.count("-") == 3 and len(clip.encode()) < 230
-    assert report()[one_line(path)]["outcome"] == "taken"
+    assert report()[one_line(path)]["outcome"] == "imported"
     path.write_bytes(b"no sound")
     assert len(imported(out="other", skip_broken=True)) == 6
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
-    assert line.startswith(f"warning: left out: {one_line(path)}: ") and line.encode()
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "skipped" in line]
+    assert line.startswith(f"warning: skipped: {one_line(path)}: ") and line.encode()
     assert report("other")[one_line(path)]["outcome"] == "refused"
 
 
@@ -250,11 +250,11 @@ def test_the_data_set_may_be_a_disk_with_what_belongs_to_it(mine):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Path("set").touch(), "set: is there already, and no folder"),
-        (lambda: sound("set/x.wav"), "set: is there already, and not empty"),
-        (lambda: sound("set/audio/x.wav"), "set: is there already, and not empty"),
+        (lambda: Path("set").touch(), "set: already exists and is not a folder"),
+        (lambda: sound("set/x.wav"), "set: already exists and is not empty"),
+        (lambda: sound("set/audio/x.wav"), "set: already exists and is not empty"),
         (lambda: link("set", "mine/bus"), "set: is inside mine"),
-        (lambda: Path("set").symlink_to("set"), "set: is there already, and no folder"),
+        (lambda: Path("set").symlink_to("set"), "set: already exists and is not a folder"),
     ],
 )
 def test_a_target_that_will_not_do_is_refused_before_the_first_cut(mine, monkeypatch, make, message):
@@ -267,7 +267,7 @@ def test_a_target_that_will_not_do_is_refused_before_the_first_cut(mine, monkeyp
 def test_a_class_of_too_few_locations_is_said_before_the_first_cut(mine, monkeypatch):
     monkeypatch.setattr(import_folder, "cut_recording", lambda *arguments: pytest.fail("something was cut"))
     sound("mine/tram/a-1.wav")
-    with pytest.raises(InputError, match="^mine: all of tram is of the locations none-a, which are for "):
+    with pytest.raises(InputError, match="^mine: class tram has only [a-z]+ clips .locations: none-a.; add locations"):
         imported()
     assert not Path("set").exists()
 
@@ -313,12 +313,12 @@ def test_any_fault_of_a_file_is_one_line_that_names_it_and_may_be_skipped(mine, 
         return cut(recording, folder)
 
     monkeypatch.setattr(import_folder, "cut_recording", fail)
-    with pytest.raises(InputError, match="^mine/bus/b-1.wav: [^\n]+; or give --skip-broken$"):
+    with pytest.raises(InputError, match="^mine/bus/b-1.wav: [^\n]+; or pass --skip-broken$"):
         imported()
     capsys.readouterr()
     assert len(imported(skip_broken=True)) == 5
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
-    assert line.startswith("warning: left out: mine/bus/b-1.wav: ")
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "skipped" in line]
+    assert line.startswith("warning: skipped: mine/bus/b-1.wav: ")
     assert report()["mine/bus/b-1.wav"]["outcome"] == "refused"
 
 
@@ -348,7 +348,7 @@ def test_figures_of_files_of_one_name_are_told_apart():
         ("{name!r:>{x}}.png", "--figure {name!r:>{x}}.png: "),
         ("{name}.bmpp", "--figure {name}.bmpp: must end in one of .png, .jpg, .pdf, .svg"),
         ("{name}", "--figure {name}: must end in one of"),
-        ("one.png", "--figure one.png: one for 2 files; put {name} into it"),
+        ("one.png", "--figure one.png: one figure for 2 files; add {name} to it"),
     ],
 )
 def test_a_figure_that_cannot_be_is_said_before_a_model_is_loaded(pattern, message):

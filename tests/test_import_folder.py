@@ -132,15 +132,15 @@ def test_a_film_and_a_sound_file_of_one_name_are_one_recording():
     touched("bus/a.mp4", "bus/a.wav", "bus/.a.mp4", "bus/.trash/b.mp4", "bus/a.txt", "c.mp4")
     recordings, found = find_recordings(Path("mine"), each_alone=False)
     assert [(r.video.name, r.audio.name) for r in recordings] == [("a.mp4", "a.wav")]
-    assert found.told() == "1 .txt, 1 in no class's folder (the first: mine/bus/a.txt)"
+    assert found.told() == ".txt (1), outside a class folder (1); first: mine/bus/a.txt"
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["a.mp4"], "mine: has no subfolder, named as its class, with recordings"),
-        (["bus/a.mp4", "bus/a.mov"], "mine/bus/a.mp4: has the name of a.mov; rename one of them"),
-        (["my bus/a.mp4", "my_bus/b.mp4"], "mine/my_bus: would be named as 'my bus'; rename one of them"),
+        (["a.mp4"], "mine: no recordings in class folders; expected "),
+        (["bus/a.mp4", "bus/a.mov"], "mine/bus/a.mp4: same name as a.mov; rename one of them"),
+        (["my bus/a.mp4", "my_bus/b.mp4"], "mine/my_bus: gives the same class name as 'my bus'; rename one of them"),
     ],
 )
 def test_a_folder_that_is_not_clear_is_refused(files, message):
@@ -348,7 +348,7 @@ def test_a_folder_becomes_a_data_set(mine):
     np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), 20 * (np.arange(10) + 0.5), atol=4)
     assert f"  setup: {Path('set/evaluation_setup').resolve()}\n" in result.stdout
     assert "    - forêt:forêt\n    - night_bus:night_bus\n" in result.stdout
-    with pytest.raises(InputError, match="^set: is there already, and not empty"):
+    with pytest.raises(InputError, match="^set: already exists and is not empty"):
         run()
 
 
@@ -356,8 +356,8 @@ def test_a_folder_becomes_a_data_set(mine):
     ("broken", "message"),
     [
         (b"", "empty file"),
-        (b"no film at all", "neither audio nor video"),
-        (b"RIFF1234WAVEfmt ", "neither audio nor vid"),
+        (b"no film at all", "not an audio or video file"),
+        (b"RIFF1234WAVEfmt ", "not an audio or"),
     ],
 )
 def test_a_broken_film_is_named_in_one_line_or_skipped(monkeypatch, capsys, broken, message):
@@ -366,11 +366,11 @@ def test_a_broken_film_is_named_in_one_line_or_skipped(monkeypatch, capsys, brok
         write_wav(Path(f"mine/bus/line{take}-1.wav"), noise(1))
     film = Path("mine/bus/late show.mp4")
     film.write_bytes(broken)
-    with pytest.raises(InputError, match=f"^{film}: .*{message}.*; or give --skip-broken$") as error:
+    with pytest.raises(InputError, match=f"^{film}: .*{message}.*; or pass --skip-broken$") as error:
         run()
     assert "\n" not in str(error.value) and os.listdir("set") == ["unfinished-import"]
     run(skip_broken=True)
-    assert f"warning: left out: {film}: " in capsys.readouterr().err
+    assert f"warning: skipped: {film}: " in capsys.readouterr().err
     assert len(list(Path("set/audio").iterdir())) == 2 and not list(Path("set/video").iterdir())
     assert not list(Path("set").glob("unfinished*"))
 
@@ -385,13 +385,13 @@ def test_the_report_lists_what_was_taken_warned_of_and_refused(monkeypatch, caps
     table = pd.read_csv("set/import.csv", keep_default_na=False)
     assert list(table) == ["file", "outcome", "seconds", "streams", "warnings"]
     assert list(table["file"]) == [f"mine/bus/{name}" for name in ("a-1.mp4", "b-1.mp4", "c-1.mkv", "d-1.wav")]
-    assert list(table["outcome"]) == ["taken", "taken", "refused", "taken"]
+    assert list(table["outcome"]) == ["imported", "imported", "refused", "imported"]
     assert [float(seconds or 0) for seconds in table["seconds"]] == pytest.approx([20, 10, 0, 3], abs=1.5)
     assert table["streams"][0].startswith("video h264 64x48") and "audio aac" in table["streams"][0]
     assert not table["warnings"][0] and "truncated" in table["warnings"][1] and "c-1.mkv: " in table["warnings"][2]
     said = capsys.readouterr()
-    assert "3 files taken, 1 of them with warnings, 1 refused: set/import.csv lists them\n" in said.out
-    assert re.search(r"warning: 1 files: .*truncated.* \(the first: mine/bus/b-1.mp4\)\n", said.err)
+    assert "3 files imported, 1 refused, 1 with warnings; see set/import.csv\n" in said.out
+    assert re.search(r"warning: 1 files: .*truncated.* \(first: mine/bus/b-1.mp4\)\n", said.err)
 
 
 def test_an_interrupted_import_goes_on(mine):
@@ -420,8 +420,8 @@ def test_a_class_of_one_location_needs_another_split(monkeypatch):
     with pytest.raises(InputError) as error:
         run()
     assert str(error.value) == (
-        "mine: all of bus is of the locations none-line5, which are for train; "
-        "name more locations, or give --by recording or another --seed"
+        "mine: class bus has only train clips (locations: none-line5); "
+        "add locations, or pass --by recording or another --seed"
     )
     run(by="recording")
     setup = [pd.read_csv(f"set/evaluation_setup/fold1_{fold}.csv", sep="\t") for fold in ("train", "evaluate")]
@@ -432,7 +432,7 @@ def test_a_class_of_one_location_needs_another_split(monkeypatch):
 
 def test_the_data_set_does_not_land_in_the_folder():
     touched("bus/a.mp4")
-    with pytest.raises(InputError, match="^mine/set: is inside mine; name a folder elsewhere$"):
+    with pytest.raises(InputError, match="^mine/set: is inside mine; choose a folder outside it$"):
         run(out="mine/set")
 
 

@@ -31,7 +31,7 @@ def test_silence_is_allowed(tmp_path):
     ("sound", "rate", "message"),
     [
         (noise(channels=1), 48_000, "mono"),
-        (noise(channels=4), 48_000, "more than two channels"),
+        (noise(channels=4), 48_000, "more than two audio channels"),
         (noise(rate=44_100), 44_100, "44100 Hz, resampled to 48000 Hz"),
         (noise(seconds=4), 48_000, "shorter than 10 s"),
     ],
@@ -69,12 +69,12 @@ def test_bad_sound_says_which_file_and_why(tmp_path):
     holes[0, 7] = np.nan
     write_wav(tmp_path / "nan.wav", holes, subtype="FLOAT")
     for name, message in [
-        ("truncated.wav", "truncated: its audio ends at 3 of 10 s"),
+        ("truncated.wav", "truncated: audio ends at 3 of 10 s"),
         ("empty.wav", "empty file"),
-        ("text.wav", "neither audio nor video"),
+        ("text.wav", "not an audio or video file"),
         ("missing.wav", "no such file"),
-        (no_frames.name, "holds no audio"),
-        ("nan.wav", "not finite"),
+        (no_frames.name, "contains no audio"),
+        ("nan.wav", "NaN or infinite"),
     ]:
         with pytest.raises(InputError, match=message) as error:
             read_audio(tmp_path / name, 48_000)
@@ -100,7 +100,7 @@ def test_frames_are_those_in_the_middle_of_each_second(tmp_path, recwarn):
 
 
 def test_a_short_film_is_repeated_with_a_warning(tmp_path):
-    with pytest.warns(MediaWarning, match="pictures shorter than 10 s"):
+    with pytest.warns(MediaWarning, match="video shorter than 10 s"):
         frames = read_frames(write_mp4(tmp_path / "a.mp4", seconds=4), 32)
     np.testing.assert_array_equal(frames[:4], frames[4:8])
     with pytest.warns(MediaWarning):

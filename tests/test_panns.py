@@ -254,7 +254,7 @@ def test_embeddings_of_seconds_and_clips_end_to_end(checkpoint):
     given = ["--network", "MobileNetV1", "--weights", str(checkpoint), "--no-verify-hash"]
     result = run("embed_audio.py", "media.csv", "out/a.npy", *given, "--layer", "fc1")
     assert result.returncode == 0, result.stderr
-    assert "warning: 1 clips: sound at 44100 Hz, resampled to 48000 Hz (the first: c.wav)" in result.stderr
+    assert "warning: 1 clips: audio at 44100 Hz, resampled to 48000 Hz (the first: c.wav)" in result.stderr
     assert result.stderr.count("warning") == 1, "a clip at 48 kHz is resampled without a word"
     seconds = np.load("out/a.npy")
     assert seconds.shape == (3, 10, 1024) and seconds.dtype == np.float32 and not seconds[0].any()

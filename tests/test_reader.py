@@ -82,14 +82,14 @@ def test_display_matrices_are_obeyed_with_their_mirrors(rotation, corner):
 @pytest.mark.parametrize("rate", [1, 2_000_000_000])
 def test_an_absurd_rate_is_one_line_from_every_program(rate):
     path = edited(wav(), lambda content: content[:24] + struct.pack("<I", rate) + content[28:])
-    refused(path, f"a.wav: {rate} samples a second")
+    refused(path, f"a.wav: sample rate is {rate} Hz")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_samples_that_are_no_numbers_are_one_line_from_every_program(value):
     sound = tones(12)
     sound[0, 1000] = value
-    refused(wav(sound=sound, subtype="FLOAT"), "a.wav: holds samples that are not finite")
+    refused(wav(sound=sound, subtype="FLOAT"), "a.wav: contains samples that are NaN or infinite")
 
 
 def refused(path: Path, message: str) -> None:
@@ -103,7 +103,7 @@ def refused(path: Path, message: str) -> None:
 
 def test_what_is_hardly_there_is_refused():
     path = edited(film("a.mkv"), lambda content: content[: len(content) // 4])
-    with pytest.raises(InputError, match="a.mkv: truncated: its audio ends at 3 of 12 s; truncated: its video"):
+    with pytest.raises(InputError, match="a.mkv: truncated: audio ends at 3 of 12 s; truncated: video"):
         list(windows(str(path), None, RATE, 32))
 
 

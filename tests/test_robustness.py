@@ -214,7 +214,7 @@ def test_noisy_features_are_those_of_the_evaluate_clips_with_noise_in_them(run):
         numbers = [word for option, number in options.items() for word in (f"--{option}", str(number))]
         result = run("spectrogram.py", kind, "split.csv", f"{kind}.npy", *levels, "--seed", "3", *numbers)
         assert result.returncode == 0, result.stderr
-        mono = f"warning: 1 clips: mono sound, duplicated to two channels (the first: {CLIPS[2]}"
+        mono = f"warning: 1 clips: mono audio, duplicated to two channels (the first: {CLIPS[2]}"
         assert result.stderr.count(mono) == 1
         transform = partial(getattr(spectrogram, kind), **options)
         array = np.load(f"{kind}.npy")

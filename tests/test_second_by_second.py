@@ -31,7 +31,7 @@ def listener(name: str, medium: str, say) -> Member:
 
 @pytest.fixture(scope="module")
 def members():
-    return [listener("ear", "sound", partial(heard, rate=DATASET_RATE)), listener("eye", "pictures", seen)]
+    return [listener("ear", "audio", partial(heard, rate=DATASET_RATE)), listener("eye", "video", seen)]
 
 
 def said(seconds: list[list[float] | None]) -> str:
@@ -94,4 +94,4 @@ def test_the_stages_hear_and_see_every_second(name, monkeypatch):
         first = next(word for word in sight.split() if word != "-")
         assert seen(np.load("frames.npy")[0]) == ten(sight.replace("-", first))
     for note in notes:  # a clip ends before the leap; a track without a decoder is no track of the data set
-        assert note in lines or "leaps" in note or "no decoder" in note
+        assert note in lines or "jump" in note or "no decoder" in note

@@ -83,4 +83,4 @@ def test_an_example_is_one_click_away(page):
 def test_a_bad_file_is_one_line(page, tmp_path):
     (tmp_path / "text.mp4").write_text("not a film at all")
     page.set_input_files("input[type=file]", tmp_path / "text.mp4")
-    api.expect(page.get_by_text("text.mp4: empty, truncated or not a film or sound")).to_be_visible(timeout=60_000)
+    api.expect(page.get_by_text("text.mp4: empty, truncated or not an audio")).to_be_visible(timeout=60_000)

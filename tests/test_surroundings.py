@@ -51,7 +51,7 @@ def test_files_are_utf8_whatever_the_locale():
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        ([], 1, "gradio: not installed; make app installs it and starts the page"),
+        ([], 1, "gradio: not installed; run make app, which installs it and starts the page"),
         (["--rule", "median"], 2, "--rule median: 'median' is not one of 'mean', 'prod', 'max'."),
     ],
 )

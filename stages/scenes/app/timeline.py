@@ -52,7 +52,7 @@ class Timeline(NamedTuple):
         clock = f"{second // 3600}:{second // 60 % 60:02}:{second % 60:02}"
         row = self.seconds[second]
         if np.isnan(row).any():
-            return f"{clock}  nothing to go by"
+            return f"{clock}  no audio or video"
         first, other = row.argsort()[::-1][:2]
         width = max(map(len, self.classes))
         bar = block * round(BAR * row[first])
@@ -122,4 +122,4 @@ def follow(
         said = np.concatenate([said, new], axis=1) if new.size else said
     if np.isnan(said).all():
         wanted = "; ".join(f"{member.name} needs {' and '.join(member.media)}" for member in members)
-        raise InputError(f"{name}: holds nothing to go by: {wanted}")
+        raise InputError(f"{name}: nothing to classify: {wanted}")

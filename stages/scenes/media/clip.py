@@ -50,14 +50,14 @@ def read_audio(path: Path | str, sample_rate: int) -> np.ndarray:
         channels = media.channels
     sound, rate = stereo(np.concatenate([block.samples for block in blocks], axis=1)), blocks[0].rate
     if channels == 1:
-        _warn("mono sound, duplicated to two channels")
+        _warn("mono audio, duplicated to two channels")
     elif channels > 2:
-        _warn("more than two channels of sound, mixed down to two")
+        _warn("more than two audio channels, mixed down to two")
     if rate != sample_rate:
-        _warn(f"sound at {rate} Hz, resampled to {sample_rate} Hz")
+        _warn(f"audio at {rate} Hz, resampled to {sample_rate} Hz")
         sound = soxr.resample(sound.T, rate, sample_rate).T
     if sound.shape[1] < (SECONDS - TOLERANCE) * sample_rate:
-        _warn(f"sound shorter than {SECONDS} s, repeated to fill them")
+        _warn(f"audio shorter than {SECONDS} s, repeated to fill {SECONDS} s")
     return ten_seconds(sound, sample_rate)
 
 
@@ -109,9 +109,9 @@ def read_frames(path: Path | str, size: int) -> np.ndarray:
         _warn(*media.warnings)
     first, last = min(shown), max(shown)
     if first > 0:
-        _warn(f"no frame in the first {first} s, the first frame taken for them")
+        _warn(f"no frame in the first {first} s, filled with the first frame")
     if last < SECONDS - 1:
-        _warn(f"pictures shorter than {SECONDS} s, repeated to fill them")
+        _warn(f"video shorter than {SECONDS} s, repeated to fill {SECONDS} s")
     return np.stack([shown[max(second % (last + 1), first)] for second in range(SECONDS)])
 
 

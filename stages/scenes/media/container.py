@@ -45,7 +45,7 @@ def open_media(source: Path | str | BinaryIO, needs: str = "") -> Iterator[Media
             with reading(name):
                 size, header = path.stat().st_size, read_header(path)
             if not size:
-                raise InputError(f"{name}: empty file; restore it, or take its clip out of the setup file")
+                raise InputError(f"{name}: empty file; restore it or remove its clip from the setup file")
             if plain := header and open_plain(path, header):
                 stack.callback(plain.close)
                 yield _with(plain, needs)
@@ -60,5 +60,7 @@ def open_media(source: Path | str | BinaryIO, needs: str = "") -> Iterator[Media
 def _with(media: Media | Plain, needs: str) -> Media | Plain:
     if not {"": True, "audio": media.has_sound, "video": media.has_pictures}[needs]:
         why = "".join(f" ({warning})" for warning in media.warnings)
-        raise InputError(f"{media.name}: has no {needs}{why}; take its clip out of the setup file, or give it one")
+        raise InputError(
+            f"{media.name}: has no {needs}{why}; use a file with {needs} or remove its clip from the setup file"
+        )
     return media

@@ -89,10 +89,10 @@ def _cut_file(path: Path, sound: bool, pictures: bool, wavs: "Wavs", films: "Fil
             (wavs if isinstance(block, Sound) else films).add(block)
         seconds = max(wavs.end if sound else 0, films.end if pictures else 0)
         if not seconds:
-            wanted = " or ".join(kind for kind, want in (("sound", sound), ("pictures", pictures)) if want)
-            raise InputError(f"{path}: holds no {wanted}; remove it")
+            wanted = " or ".join(kind for kind, want in (("audio", sound), ("video", pictures)) if want)
+            raise InputError(f"{path}: contains no {wanted}; remove it")
     return {
-        "file": one_line(path), "outcome": "taken", "seconds": round(float(seconds), 2),
+        "file": one_line(path), "outcome": "imported", "seconds": round(float(seconds), 2),
         "streams": ", ".join(media.streams), "warnings": [one_line(line) for line in media.warnings],
     }  # fmt: skip
 

@@ -21,9 +21,9 @@ def reading(name: str) -> Iterator[None]:
     except (InputError, FileNotFoundError, PermissionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{name}: {error.strerror.lower()}; name another file") from error
+        raise InputError(f"{name}: {error.strerror.lower()}; check the path") from error
     except Exception as error:
         what = one_line(getattr(error, "strerror", None) or f"{type(error).__name__}: {error}")
         if isinstance(error, av.FFmpegError) or not isinstance(error, OSError):
-            what = f"empty, truncated or neither audio nor video ({what})"
+            what = f"empty, truncated or not an audio or video file ({what})"
         raise InputError(f"{name}: {what}; restore it") from error

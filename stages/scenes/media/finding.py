@@ -46,10 +46,10 @@ class Found(NamedTuple):
         self.left_out.setdefault(reason, []).append(path)
 
     def told(self) -> str:
-        """One line that counts what is left out: `3 .jpg, 1 link to nothing (the first: ...)`; empty for nothing."""
+        """One line that counts what is left out: `.jpg (3), broken links (1); first: ...`; empty for nothing."""
         first = min((path for paths in self.left_out.values() for path in paths), default=None)
-        counts = ", ".join(f"{len(paths)} {reason}" for reason, paths in sorted(self.left_out.items()))
-        return f"{counts} (the first: {first})" if first else ""
+        counts = ", ".join(f"{reason} ({len(paths)})" for reason, paths in sorted(self.left_out.items()))
+        return f"{counts}; first: {first}" if first else ""
 
 
 def find_media(folder: Path) -> Found:
@@ -64,13 +64,13 @@ def find_media(folder: Path) -> Found:
         If there is no such folder.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: is not a folder; name one that holds recordings")
+        raise InputError(f"{folder}: not a folder; pass a folder of recordings")
     found = Found([], {})
     for path in _walk(folder, (folder.resolve(),), found):
         if path.suffix.lower() in VIDEO_FILES | SOUND_FILES:
             found.files.append(path)
         else:
-            found.leave_out(path.suffix.lower() or "without ending", path)
+            found.leave_out(path.suffix.lower() or "no extension", path)
     found.files.sort()
     return found
 
@@ -80,7 +80,7 @@ def _walk(folder: Path, above: tuple[Path, ...], found: Found) -> Iterator[Path]
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
-        found.leave_out("folder that cannot be opened", folder)
+        found.leave_out("unreadable folders", folder)
         return
     for entry in entries:
         path = folder / entry.name
@@ -89,13 +89,13 @@ def _walk(folder: Path, above: tuple[Path, ...], found: Found) -> Iterator[Path]
         if os.path.isdir(path):  # also where entry.is_dir would raise, for a link to itself
             real = path.resolve()
             if real in above:
-                found.leave_out("link to a folder above it", path)
+                found.leave_out("links to a parent folder", path)
             else:
                 yield from _walk(path, (*above, real), found)
         elif os.path.isfile(path):
             yield path
         else:
-            found.leave_out("link to nothing" if entry.is_symlink() else "device or pipe", path)
+            found.leave_out("broken links" if entry.is_symlink() else "devices or pipes", path)
 
 
 def shorten(word: str, longest: int = LONGEST) -> str:

@@ -65,14 +65,14 @@ def find_recordings(folder: Path, each_alone: bool) -> tuple[list[Recording], Fo
     for path in found.files:
         within = path.relative_to(folder)
         if len(within.parts) < 2:
-            found.leave_out("in no class's folder", path)
+            found.leave_out("outside a class folder", path)
             continue
         status = path.stat()
         first = scenes.setdefault((status.st_dev, status.st_ino), path)
         if first.relative_to(folder).parts[0] != within.parts[0]:
-            raise InputError(f"{path}: is the same file as {first}, of another class; remove one of them")
+            raise InputError(f"{path}: same file as {first} in another class; remove one of them")
         if first != path:
-            found.leave_out("link to a file that is taken", path)
+            found.leave_out("duplicate links", path)
             continue
         kinds = files.setdefault(within.with_suffix(""), {})
         kind = "video" if path.suffix.lower() in VIDEO_FILES else "audio"
@@ -80,12 +80,12 @@ def find_recordings(folder: Path, each_alone: bool) -> tuple[list[Recording], Fo
             twice.append((path, kinds[kind]))
         kinds[kind] = path
     if twice:
-        (path, other), more = twice[0], f" (the first of {len(twice)} such files)" if len(twice) > 1 else ""
-        raise InputError(f"{path}: has the name of {other.name}; rename one of them{more}")
+        (path, other), more = twice[0], f" (first of {len(twice)} such files)" if len(twice) > 1 else ""
+        raise InputError(f"{path}: same name as {other.name}; rename one of them{more}")
     if not files:
         raise InputError(
-            f"{folder}: has no subfolder, named as its class, with recordings (.mp4, .wav or another ending of films "
-            f"or sound)" + (f"; left out: {found.told()}" if found.left_out else "")
+            f"{folder}: no recordings in class folders; expected <class>/<recording>.mp4, .wav or another audio or "
+            f"video file" + (f"; left out: {found.told()}" if found.left_out else "")
         )
 
     classes: dict[str, str] = {}
@@ -95,7 +95,8 @@ def find_recordings(folder: Path, each_alone: bool) -> tuple[list[Recording], Fo
         scene = _safe(within.parts[0])
         if classes.setdefault(scene.casefold(), within.parts[0]) != within.parts[0]:
             raise InputError(
-                f"{folder / within.parts[0]}: would be named as {classes[scene.casefold()]!r}; rename one of them"
+                f"{folder / within.parts[0]}: gives the same class name as "
+                f"{classes[scene.casefold()]!r}; rename one of them"
             )
         words = [*within.parts[1:-1], *within.name.removeprefix(f"{within.parts[0]}-").split("-")]
         *place, take = map(_safe, words)

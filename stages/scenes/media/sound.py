@@ -89,10 +89,10 @@ class Hearing:
         """Put samples, float32 `[channels, samples]`, where those before them ended; errors as of `add`."""
         if rate not in RATES:
             raise InputError(
-                f"{self.name}: {rate} samples a second, not from {RATES[0]} to {RATES[-1]}; export it again"
+                f"{self.name}: sample rate is {rate} Hz, must be {RATES[0]} to {RATES[-1]} Hz; export it again"
             )
         if not np.isfinite(samples).all():
-            raise InputError(f"{self.name}: holds samples that are not finite numbers; export it again")
+            raise InputError(f"{self.name}: contains samples that are NaN or infinite; export it again")
         self.rate = self.rate or rate
         self.resampler = self.resampler or Resampler(self.rate)
         self.silent = self.silent and not samples.any()

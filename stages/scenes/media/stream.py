@@ -64,8 +64,8 @@ def windows(path: str, audio: str | None, rate: int | None, size: int | None, ev
             **({Sound: _Sound(rate)} if rate and heard.has_sound else {}),
         }
         if not tracks:
-            wanted = " and ".join(kind for kind, want in (("video", size), ("audio", rate)) if want)
-            raise InputError(f"{film.name}: has no {wanted}, which is all that these members know of")
+            wanted = " or ".join(kind for kind, want in (("video", size), ("audio", rate)) if want)
+            raise InputError(f"{film.name}: has no {wanted}, which the chosen members need")
         parts = [
             file.blocks(sound=Sound in tracks and file is heard, pictures=Picture in tracks and file is film, rate=rate)
             for file in files

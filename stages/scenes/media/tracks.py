@@ -64,7 +64,7 @@ class Media:
         streams = [stream for stream in self.tracks if stream.type == kind]
         known = [stream for stream in streams if stream.codec_context]
         if streams and not known:
-            self.warnings.append(f"{kind} left out: FFmpeg has no decoder for it")
+            self.warnings.append(f"{kind} skipped: FFmpeg has no decoder for it")
         return next((s for s in known if s.disposition & Disposition.default), known[0] if known else None)
 
     def blocks(
@@ -202,7 +202,7 @@ class Media:
                 self.clock.place(packet)
                 yield packet.stream, packet
         for at, ahead in self.clock.leaps:
-            self._warn(f"its clock leaps by {float(ahead):.0f} s at {float(at):.0f} s: cut to {LEAP} s")
+            self._warn(f"timestamps jump by {float(ahead):.0f} s at {float(at):.0f} s, shortened to {LEAP} s")
         yield from ((track, None) for track in self.tracks)
 
     def _decode(self, track: av.stream.Stream, packet: av.Packet | None) -> list:
@@ -226,7 +226,7 @@ class Media:
 
     def _end(self, seen: Viewing) -> Fraction:
         if seen.timeless:
-            self._warn(f"its frames have no times: taken as {float(seen.rate):g} a second")
+            self._warn(f"video has no timestamps, assuming {float(seen.rate):g} frames per second")
         return seen.end(self.stated(self.pictures), max(Fraction(self.clock.latest), seen.last + LEAP))
 
     def stated(self, track: av.stream.Stream) -> Fraction | None:
@@ -261,21 +261,21 @@ class Media:
         for track, end in ends.items():
             bad, count = self.damaged[track], max(1, self.packets[track])
             if short := self._missing(track, end) if whole else None:
-                faults.append(f"truncated: its {track.type} ends at {float(end):.0f} of {float(short):.0f} s")
+                faults.append(f"truncated: {track.type} ends at {float(end):.0f} of {float(short):.0f} s")
             if bad:
-                faults.append(f"damaged: {bad} of {count} packets of its {track.type} left out")
+                faults.append(f"damaged: skipped {bad} of {count} {track.type} packets")
             if not end and not faults:
-                faults.append(f"holds no {track.type}")
+                faults.append(f"contains no {track.type}")
             useless.append(not end or bad > UNREADABLE * count or (short and end < (1 - UNREADABLE) * short))
         if ends and all(useless):
-            raise InputError(f"{self.name}: {'; '.join(faults)}; restore it, or take its clip out of the setup file")
+            raise InputError(f"{self.name}: {'; '.join(faults)}; restore it or remove its clip from the setup file")
         self.warnings += faults
 
     def _name_silent(self, heard: dict[av.stream.Stream, Hearing]) -> None:
         numbers = {track: number for number, track in enumerate((t for t in self.tracks if t.type == "audio"), 1)}
         loud = [numbers[track] for track, hearing in heard.items() if not hearing.silent]
         if heard[self.sound].silent and loud:
-            self._warn(f"audio track {numbers[self.sound]}, the one that is read, is silent, track {loud[0]} is not")
+            self._warn(f"audio track {numbers[self.sound]} is used and silent, but track {loud[0]} is not")
 
     def _warn(self, line: str) -> None:
         self.warnings.append(line)
