@@ -12,13 +12,15 @@ import typer
 from scenes.app.members import load, members_of, read_run
 from scenes.app.timeline import Timeline, follow
 from scenes.app.timeline_figure import Sketch
+from scenes.media.finding import SOUND_FILES, VIDEO_FILES
 from scenes.reporting.colours import of_classes
 from scenes.stage.cli import run
-from scenes.stage.errors import InputError
+from scenes.stage.errors import InputError, one_line
 from scenes.stage.outputs import write_json
 
 CHECKOUT = Path(__file__).parents[1]
 HOUR = 3600
+ENDINGS = sorted(VIDEO_FILES | SOUND_FILES)  # by the types that Gradio knows it would refuse .mts, .caf and others
 PLAYER = """<video controls playsinline style="width: 100%; max-height: 24em"></video>
 <svg class="timeline" preserveAspectRatio="none" style="width: 100%; height: 8em; cursor: pointer"></svg><ol></ol>"""
 
@@ -58,8 +60,10 @@ def page(trained, members: list, rule: str, folder: Path):
                 sketch.add(timeline.window, told, timeline.members.shape[1])
                 told = timeline.members.shape[1]
                 progress(0.5, desc=f"{told} s")
-        except InputError as error:
-            raise gradio.Error(str(error).replace(upload, Path(upload).name), print_exception=False) from error
+        except Exception as error:  # whatever a file does to the libraries that read it
+            fault = str(error) if isinstance(error, InputError) else f"{upload}: {type(error).__name__}: {error}"
+            line = one_line(fault.replace(upload, Path(upload).name))
+            raise gradio.Error(line, print_exception=False) from error
         figure, content = (Path(upload).with_name(name) for name in ("timeline.png", "timeline.json"))
         sketch.draw(timeline, figure)
         write_json(content, {"synthetic": trained.synthetic, **timeline.content(), "file": Path(upload).name})
@@ -74,7 +78,7 @@ def page(trained, members: list, rule: str, folder: Path):
     with gradio.Blocks(title="Scene classification", delete_cache=(HOUR, HOUR)) as blocks:
         if trained.synthetic:
             gradio.Markdown("**Trained on synthetic clips (the demo): these results say nothing about real scenes.**")
-        upload = gradio.File(label="Video or audio file", file_types=["video", "audio"], type="filepath")
+        upload = gradio.File(label="Video or audio file", file_types=ENDINGS, type="filepath")
         player = gradio.HTML(
             html_template=PLAYER,
             js_on_load=(Path(__file__).parent / "scenes/app/player.js").read_text(encoding="utf-8"),

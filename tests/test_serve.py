@@ -8,8 +8,10 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run
+from odd_recordings import CASES, film
 from trained import MEMBERS, finished_run
 
 pytest.importorskip("gradio", reason="requirements-app.txt is not installed: make test-app")
@@ -73,6 +75,31 @@ def test_a_film_is_watched_with_its_probabilities(page, trained):
         page.get_by_text("Download the JSON").click()
     content = json.loads(Path(download.value.path()).read_text())
     assert content["file"] == "park-lyon-2-2.mp4" and len(content["seconds"]) == 10
+
+
+@pytest.mark.parametrize("name", ["damaged sound", "sound begins late, mp4", "first track silent"])
+def test_an_odd_video_is_classified_as_by_the_command_and_its_warnings_are_shown(page, trained, name):
+    make, *_, notes = CASES[name]
+    path = make()
+    page.set_input_files("input[type=file]", path)
+    api.expect(page.locator("svg.timeline rect")).to_have_count(36, timeout=60_000)
+    for note in notes:
+        api.expect(page.get_by_text(note).first).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_text("Download the JSON").click()
+    members = [word for name in MEMBERS for word in ("--member", name)]
+    result = run("classify.py", path, *members, "--checkout", trained, "--json", "a.json")
+    assert result.returncode == 0, result.stderr
+    (said,) = json.loads(Path("a.json").read_text())["files"]
+    shown = json.loads(Path(download.value.path()).read_text())
+    assert len(shown["seconds"]) == 12 and shown["warnings"] == said["warnings"]
+    np.testing.assert_allclose(shown["seconds"], said["seconds"], atol=1e-5)
+
+
+def test_endings_that_browsers_and_gradio_do_not_know_are_taken(page):
+    path = film("a.ts", 3, sound_codec="aac").rename("00001.MTS")
+    page.set_input_files("input[type=file]", path)
+    api.expect(page.locator("svg.timeline rect")).to_have_count(9, timeout=60_000)
 
 
 def test_an_example_is_one_click_away(page):
