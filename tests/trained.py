@@ -36,7 +36,7 @@ def finished_run(folder: Path) -> Path:
     (data / "classes.csv").write_text("class,meta_class\nairport,indoor\nbus,transportation\npark,outdoor\n")
 
     keras.utils.set_random_seed(0)
-    networks = [vgg14(len(CLASSES), Options(**params["vgg14"])), classifier("MobileNetV2", 32, False, len(CLASSES))]
+    networks = untrained(params)
     for member, network in zip(MEMBERS, networks, strict=True):
         (data / "models" / member).parent.mkdir(parents=True, exist_ok=True)
         network.save_weights(data / f"models/{member}.weights.h5")
@@ -54,6 +54,16 @@ def finished_run(folder: Path) -> Path:
     return folder
 
 
+def untrained(params: dict) -> list[keras.Model]:
+    """Their weights are enlarged: as initialised, the networks would say the same of every second, to five digits."""
+    networks = [vgg14(len(CLASSES), Options(**params["vgg14"])), classifier("MobileNetV2", 32, False, len(CLASSES))]
+    for network, gain in zip(networks, (2.0, 3.2), strict=True):
+        for weights in network.weights:
+            if len(weights.shape) > 1:
+                weights.assign(gain * weights)
+    return networks
+
+
 def join(folder: Path) -> str:
     """Add the network of both modalities to a finished run, untrained too, and return its name."""
     params = yaml.safe_load((folder / "params.yaml").read_text())
@@ -62,7 +72,7 @@ def join(folder: Path) -> str:
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     member = "audio_visual/MobileNetV2"
     keras.utils.set_random_seed(1)
-    parts = vgg14(len(CLASSES), Options(**params["vgg14"])), classifier("MobileNetV2", 32, False, len(CLASSES))
+    parts = untrained(params)
     (folder / "data/models/audio_visual").mkdir()
     audio_visual(*parts, len(CLASSES), [8], 0.2).save_weights(folder / f"data/models/{member}.weights.h5")
     numbers = {**params["vgg14"], **params["audio_visual_mlp"]}

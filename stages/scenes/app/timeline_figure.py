@@ -56,7 +56,7 @@ class Sketch:
         for place in range(PICTURES) if self.pictures else ():
             nearest = min(self.pictures, key=lambda second: abs(second + 0.5 - (place + 0.5) * width))
             top.imshow(self.pictures[nearest], extent=(place * width, (place + 1) * width, 0, 1), aspect="auto")
-        top.set(ylim=(0, 1), yticks=[], ylabel="pictures" if self.pictures else "no pictures")
+        top.set(ylim=(0, 1), yticks=[], ylabel="video" if self.pictures else "no video")
         ends = np.append(seconds, seconds[-1:], axis=0).T
         colours = of_classes(len(timeline.classes))
         middle.stackplot(np.arange(length + 1), ends, step="post", labels=timeline.classes, colors=colours)
