@@ -189,11 +189,14 @@ CASES: dict[str, tuple[Callable[[], Path], str, str, tuple[str, ...]]] = {
         lambda: remuxed("b.mp4", (film("a.mp4", 15, sound_codec="aac"), -3, -3)), run(3, 15),
         f"{run(3, 13)} 12 12", ()),
     "pictures begin late": (lambda: film("a.mkv", times=np.arange(3.2, 12, 0.1)), TWELVE, f"- - - {run(3, 12)}", ()),
-    "pictures stand still": (lambda: film("a.mkv", 50, times=[*np.arange(0, 3, 0.1), *np.arange(46, 50, 0.1)]),
-                             None, f"{run(0, 3)} {still(2, 43)} {still(12, 4)}", ()),
+    "pictures stand still": (
+        lambda: film("a.mkv", 80, times=[*np.arange(0, 3, 0.1), *np.arange(76, 80, 0.1)],
+                     tracks=[np.tile(tones(10), 8)]),
+        " ".join([run(0, 10)] * 8), f"{run(0, 3)} {still(2, 73)} {still(12, 4)}", ()),
     "one picture": (lambda: film("a.mp4", times=[0.0, 11.999], sound_codec="aac"), TWELVE, still(0, 12), ()),
     "a single frame": (
         lambda: film("a.mp4", times=[0.0], lasts=12, sound_codec="aac"), TWELVE, still(0, 12), ()),
+    "a single frame, mkv": (lambda: film("a.mkv", times=[0.0], lasts=12), TWELVE, still(0, 12), ()),
     "pictures end long before": (lambda: film("a.mkv", 22, times=np.arange(0, 5, 0.1)), run(0, 22), run(0, 5), ()),
     "pictures end first": (lambda: film("a.mkv", times=np.arange(0, 5, 0.1)), TWELVE, run(0, 5), ()),
     "sound ends first": (lambda: film("a.mkv", sounds=[(0.0, 5.0)]), run(0, 5), TWELVE, ()),
@@ -232,8 +235,12 @@ CASES: dict[str, tuple[Callable[[], Path], str, str, tuple[str, ...]]] = {
     "wav of ffmpeg to a pipe": (lambda: edited(wav(), sizes(0xFFFFFFFF)), TWELVE, "", ()),
     "wav never finished": (lambda: edited(wav(), sizes(0)), TWELVE, "", ()),
     "wav with an odd chunk": (lambda: edited(wav(), odd_list), TWELVE, "", ()),
-    "wav without its pad byte": (lambda: edited(wav(sound=tones(12, channels=1), subtype="PCM_U8"),
-                                                lambda content: content + b"LIST\1\0\0\0x"), TWELVE, "", ()),
+    "wav without its pad byte": (
+        lambda: edited(wav(sound=tones(12, channels=1)[:, :-1], subtype="PCM_U8"), lambda content: content[:-1]),
+        TWELVE, "", ()),
+    "wav with a last chunk without its pad byte": (
+        lambda: edited(wav(sound=tones(12, channels=1), subtype="PCM_U8"),
+                       lambda content: content + b"LIST\1\0\0\0x"), TWELVE, "", ()),
     "flac of unknown length": (lambda: edited(wav("a.flac"), unknown), TWELVE, "", ()),
     "mp4 named wav": (lambda: film("a.mp4", codec=None, sound_codec="aac").rename("a.wav"), TWELVE, "", ()),
     "sound alone in an mp4": (lambda: film("a.mp4", codec=None, sound_codec="aac"), TWELVE, "", ()),

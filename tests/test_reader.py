@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from odd_recordings import CASES, RATE, edited, film, heard, seen, tones, wav
+from odd_recordings import CASES, RATE, edited, film, heard, seen, tones, torn, wav
 
 from scenes.features.openl3_input import read_pictures
 from scenes.media.clip import read_audio, read_frames
@@ -105,6 +105,17 @@ def test_what_is_hardly_there_is_refused():
     path = edited(film("a.mkv"), lambda content: content[: len(content) // 4])
     with pytest.raises(InputError, match="a.mkv: truncated: audio ends at 3 of 12 s; truncated: video"):
         list(windows(str(path), None, RATE, 32))
+
+
+def test_one_damaged_packet_shifts_nothing():
+    """It lasts less than what times may be off."""
+    sound = {}
+    for packets in (slice(0), slice(60, 61)):
+        with open_media(torn(film("a.mp4", sound_codec="aac"), 1, packets)) as media:
+            sound[packets.start] = np.concatenate([block.samples for block in media.blocks(pictures=False)], axis=1)
+    whole, damaged = sound.values()
+    assert whole.shape == damaged.shape and np.abs(damaged - whole).max() > 0.1
+    np.testing.assert_allclose(damaged[:, 5 * RATE :], whole[:, 5 * RATE :], atol=1e-4)
 
 
 def test_loud_float_sound_is_not_clipped():
