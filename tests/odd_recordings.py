@@ -143,6 +143,13 @@ def unknown(content: bytearray) -> None:
     content[22:26] = bytes(4)
 
 
+def no_duration(content: bytearray) -> bytes:
+    """A Matroska whose frame does not say that it lasts 12,000 ms, though its track does: that element is made void."""
+    duration = b"\x9b\x82" + (12_000).to_bytes(2)
+    assert content.count(duration) == 1
+    return bytes(content).replace(duration, b"\xec" + duration[1:])
+
+
 def torn(path: Path, track: int, packets: slice) -> Path:
     """Bytes that no decoder knows in the place of some packets."""
     with av.open(str(path)) as source:
@@ -196,7 +203,8 @@ CASES: dict[str, tuple[Callable[[], Path], str, str, tuple[str, ...]]] = {
     "one picture": (lambda: film("a.mp4", times=[0.0, 11.999], sound_codec="aac"), TWELVE, still(0, 12), ()),
     "a single frame": (
         lambda: film("a.mp4", times=[0.0], lasts=12, sound_codec="aac"), TWELVE, still(0, 12), ()),
-    "a single frame, mkv": (lambda: film("a.mkv", times=[0.0], lasts=12), TWELVE, still(0, 12), ()),
+    "a single frame of no duration": (lambda: edited(film("a.mkv", times=[0.0], lasts=12), no_duration), TWELVE,
+                                      still(0, 12), ()),
     "pictures end long before": (lambda: film("a.mkv", 22, times=np.arange(0, 5, 0.1)), run(0, 22), run(0, 5), ()),
     "pictures end first": (lambda: film("a.mkv", times=np.arange(0, 5, 0.1)), TWELVE, run(0, 5), ()),
     "sound ends first": (lambda: film("a.mkv", sounds=[(0.0, 5.0)]), run(0, 5), TWELVE, ()),
