@@ -13,8 +13,8 @@ import pytest
 from conftest import run
 from odd_recordings import CASES, heard, seen
 
+from scenes.app.members import DATASET_RATE, Member, Run
 from scenes.learning.backend import keras
-from scenes.members import DATASET_RATE, Member, Run
 
 CLASSES = ["-", *map(str, range(60))]
 
@@ -46,9 +46,9 @@ def test_classify_hears_and_sees_every_second(name, members, monkeypatch):
     make, sound, sight, notes = CASES[name]
     path = make()
     params = {"dataset": {"setup": "mine"}, "frames": {"size": 32}}
-    monkeypatch.setattr("scenes.members.read_run", lambda folder: Run(Path(), params, {}, {}))
+    monkeypatch.setattr("scenes.app.members.read_run", lambda folder: Run(Path(), params, {}, {}))
     monkeypatch.setattr(Run, "classes", CLASSES)
-    monkeypatch.setattr("scenes.members.load", lambda run, names: members)
+    monkeypatch.setattr("scenes.app.members.load", lambda run, names: members)
     result = run("classify.py", path, "--member", "ear", "--member", "eye", "--json", "a.json")
     assert result.returncode == 0, result.stderr
     (content,) = json.loads(Path("a.json").read_text())["files"]
