@@ -127,7 +127,6 @@ def test_wavegram_takes_lengths_whose_halves_match(samples, message):
         panns.build("Wavegram_Logmel_Cnn14")(torch.zeros(1, samples))
 
 
-@pytest.mark.slow
 def test_stft_by_fft_by_convolution_and_by_torchlibrosa():
     network = panns.untrained("MobileNetV1", seed=0)
     stft, mel = network.spectrogram_extractor["stft"], network.logmel_extractor["melW"]

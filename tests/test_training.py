@@ -416,7 +416,6 @@ def killed_at_write(number: int) -> bool:
     return False
 
 
-@pytest.mark.slow
 def test_a_kill_at_any_write_leaves_what_a_rerun_completes():
     run_training("whole", small_network(0.2), **{**BRIEF, "epochs": 2})
     number = 0
@@ -495,7 +494,7 @@ def test_weights_that_are_not_finite_are_not_saved_as_the_model(monkeypatch):
 
 
 STEP = """
-import numpy as np, sys
+import numpy as np
 from scenes.learning.backend import keras
 keras.config.set_floatx("float64")  # the first layers' gradients cancel down to float32's rounding
 from scenes.learning.training import Trainer
@@ -510,16 +509,23 @@ targets = generator.dirichlet(np.ones(10), 4).astype("float64")
 before = [np.array(keras.ops.convert_to_numpy(v)) for v in network.trainable_variables]
 loss = Trainer(network, keras.optimizers.SGD(1.0), 1e-4).train_on_batch(samples, targets)[0]
 after = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
-np.savez(sys.argv[1], *[b - a for b, a in zip(before, after)], loss=loss)
+np.savez(f"{keras.backend.backend()}.npz", *[b - a for b, a in zip(before, after)], loss=loss)
 """
 
 
+def python(code: str, backend: str) -> None:
+    """Run code in a process of its own, where Keras has this backend."""
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT / "stages")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
 def test_one_step_is_the_same_under_tensorflow_and_torch():
-    steps = {}
-    for backend in ("tensorflow", "torch"):
-        environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT / "stages")}
-        subprocess.run([sys.executable, "-c", STEP, f"{backend}.npz"], check=True, env=environment)
-        steps[backend] = np.load(f"{backend}.npz")
+    python(STEP, "tensorflow")
+    try:
+        exec(STEP, {})
+    finally:
+        keras.config.set_floatx("float32")
+    steps = {backend: np.load(f"{backend}.npz") for backend in ("tensorflow", "torch")}
     for name, expected in steps["tensorflow"].items():
         difference = np.linalg.norm(steps["torch"][name] - expected)
         # The shift of a batch norm before another has a gradient of 0 but for L2's, 3e-4, and rounding.
@@ -529,53 +535,34 @@ def test_one_step_is_the_same_under_tensorflow_and_torch():
 # As if the two halves of a processor were GPUs. TensorFlow is set up by the backend, before it is asked for devices.
 TWO_GPUS = """
 import sys
-from functools import partial
-from scenes.learning.backend import keras
-import tensorflow as tf
-[processor] = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-halves = tf.config.list_logical_devices("CPU")
-two = sys.argv.pop(1) == "two"
-if two:
-    tf.config.list_logical_devices = lambda kind: halves
-    tf.distribute.MirroredStrategy = partial(tf.distribute.MirroredStrategy, [half.name for half in halves])
-"""
-LOSSES = """
-import train_embedding
-from scenes.learning.gpus import replicas
-from scenes.learning.training import Trainer
-from scenes.stage.cli import run
-steps = Trainer.compute_loss
-def step(*arguments, **keywords):
-    assert replicas() == 1 + two
-    return steps(*arguments, **keywords)
-Trainer.compute_loss = step
-run(train_embedding.main)
-"""
-
-
-@pytest.mark.slow
-def test_two_gpus_train_as_one_under_tensorflow():
-    rows = [f"c{i},{'abc'[i % 3]},x,{i},{'train' if i < 9 else 'validation'},a.wav," for i in range(15)]
-    Path("split.csv").write_text("\n".join(["clip,scene,city,location,fold,audio,video", *rows]) + "\n")
-    Path("classes.csv").write_text("class,meta_class\na,x\nb,x\nc,y\n")
-    np.save("embedding.npy", np.random.default_rng(0).standard_normal((15, 10, 16)).astype(np.float32))
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT / "stages")}
-    for number in ("one", "two"):
-        command = [number, "audio-embedding", "split.csv", "classes.csv", "embedding.npy", f"{number}.weights.h5",
-                   f"{number}.csv", "--epochs", "3", "--batch", "30", "--lr", "0.01", "--l2", "0.1", "--dropout", "0",
-                   "--widths", "16", "--widths", "16"]  # fmt: skip
-        subprocess.run([sys.executable, "-c", TWO_GPUS + LOSSES, *command], check=True, env=environment)
-    one, two = (pd.read_csv(f"{number}.csv") for number in ("one", "two"))
-    np.testing.assert_allclose(two, one, rtol=1e-4)
-    assert one["loss"].iloc[-1] < 0.9 * one["loss"].iloc[0]
-
-
-COPIES = """
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from scenes.learning.training import Recipe, prepare, train
+from scenes.learning.backend import keras
+import tensorflow as tf
+import train_embedding
+from scenes.learning.gpus import replicas
+from scenes.learning.training import Recipe, Trainer, prepare, train
+from scenes.stage.cli import run
+
+[processor] = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+halves = tf.config.list_logical_devices("CPU")
+strategy = tf.distribute.MirroredStrategy([half.name for half in halves])
+tf.distribute.MirroredStrategy = lambda: strategy
+compute_loss = Trainer.compute_loss
+options = "--epochs 3 --batch 30 --lr 0.01 --l2 0.1 --dropout 0 --widths 16 --widths 16"
+for number in (1, 2):
+    tf.config.list_logical_devices = lambda kind: halves[:number]
+    def step(*arguments, **keywords):
+        assert replicas() == number
+        return compute_loss(*arguments, **keywords)
+    Trainer.compute_loss = step
+    sys.argv = ["train_embedding.py", "audio-embedding", "split.csv", "classes.csv", "embedding.npy",
+                f"{number}.weights.h5", f"{number}.csv", *options.split()]
+    run(train_embedding.main)
+
+# One step on all samples at once, half of them on each.
 recipe = Recipe(1, 80, 10, 0.0, 0.0, ["original"], 0.4)
 prepare(recipe)
 inputs = keras.Input((6,))
@@ -592,10 +579,27 @@ np.savez("copies.npz", *masks.values, means=[copy.numpy() for copy in norm.movin
 """
 
 
-def test_two_gpus_share_batch_norm_and_draw_dropout_apart():
-    """One step on all samples at once, half of them on each."""
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT / "stages")}
-    subprocess.run([sys.executable, "-c", TWO_GPUS + COPIES, "two"], check=True, env=environment)
-    copies = np.load("copies.npz")
+@pytest.fixture(scope="module")
+def two_gpus(tmp_path_factory) -> Path:
+    """What one process leaves that trains on one GPU, on two, and takes a step on two."""
+    folder = tmp_path_factory.mktemp("gpus")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        rows = [f"c{i},{'abc'[i % 3]},x,{i},{'train' if i < 9 else 'validation'},a.wav," for i in range(15)]
+        Path("split.csv").write_text("\n".join(["clip,scene,city,location,fold,audio,video", *rows]) + "\n")
+        Path("classes.csv").write_text("class,meta_class\na,x\nb,x\nc,y\n")
+        np.save("embedding.npy", np.random.default_rng(0).standard_normal((15, 10, 16)).astype(np.float32))
+        python(TWO_GPUS, "tensorflow")
+    return folder
+
+
+def test_two_gpus_train_as_one_under_tensorflow(two_gpus):
+    one, two = (pd.read_csv(two_gpus / f"{number}.csv") for number in (1, 2))
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+    assert one["loss"].iloc[-1] < 0.9 * one["loss"].iloc[0]
+
+
+def test_two_gpus_share_batch_norm_and_draw_dropout_apart(two_gpus):
+    copies = np.load(two_gpus / "copies.npz")
     np.testing.assert_allclose(copies["means"], [copies["expected"]] * 2, rtol=1e-4, atol=1e-6)
     assert (copies["arr_0"] != copies["arr_1"]).any()

@@ -4,10 +4,12 @@ import hashlib
 import os
 import shutil
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 FOLDER = Path(".resume")
+STAGES = Path(__file__).parents[2]
 # What decides numbers besides code, options and inputs: these libraries and, of networks, these environment variables.
 LIBRARIES = ("av", "gammatone", "keras", "librosa", "numpy", "scipy", "soundfile", "soxr", "tensorflow", "torch")
 OF_NETWORKS = ("KERAS_BACKEND", "OMP_NUM_THREADS")  # how many threads share a sum decides its last digits
@@ -26,9 +28,9 @@ def resume_folder(output: Path, inputs: list[Path]) -> Path:
         If an input is missing.
     """
     key = hashlib.sha256(repr(sys.argv).encode())
-    code = {Path(module.__file__) for module in sys.modules.values() if getattr(module, "__file__", None)}
-    for path in sorted(path for path in code if Path(__file__).parents[2] in path.parents):
-        key.update(path.read_bytes())
+    loaded = {getattr(module, "__file__", None) or "" for module in sys.modules.values()}
+    for file in sorted(file for file in loaded if file.startswith(f"{STAGES}{os.sep}")):
+        key.update(Path(file).read_bytes())
     key.update(repr([_version(library) for library in LIBRARIES]).encode())
     if "torch" in sys.modules or "keras" in sys.modules:
         key.update(repr([os.environ.get(variable) for variable in OF_NETWORKS]).encode())
@@ -45,6 +47,7 @@ def resume_folder(output: Path, inputs: list[Path]) -> Path:
     return folder
 
 
+@cache
 def _version(library: str) -> str | None:
     try:
         return metadata.version(library)
