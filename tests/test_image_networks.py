@@ -180,24 +180,6 @@ def test_no_network_of_the_parameters_enlarges_its_frames(name):
     assert max(sizes) <= params["frames"]["size"]
 
 
-@pytest.mark.parametrize(
-    ("precision", "noisy", "expected"),
-    [
-        ("float32", False, "float32"),
-        ("bfloat16", True, "bfloat16"),
-        ("auto", False, "bfloat16"),
-        ("auto", True, "float32"),
-    ],
-)
-def test_bfloat16_is_taken_where_it_is_faster_and_as_good(monkeypatch, precision, noisy, expected):
-    def small(name, size, pretrained, weights="none"):
-        x = inputs = keras.Input((size, size, 3))
-        x = layers.Conv2D(8, 3)(x)
-        if noisy:  # the small difference of two large numbers
-            x = x * 1e4 + layers.Conv2D(8, 3)(inputs) - x * 1e4
-        return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
-
-
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_network_embeds_in_the_precision_that_it_is_given(precision):
     np.save("frames.npy", FRAMES)

@@ -172,11 +172,11 @@ def test_openl3_decodes_a_film_once(monkeypatch):
     assert read_pictures(path, 20).shape == (20, 224, 224, 3) and len(opened) == 1
 
 
-@pytest.mark.slow
-def test_two_thousand_damaged_files_are_read_or_refused_in_one_line():
+@pytest.mark.parametrize("files", [200, pytest.param(2000, marks=pytest.mark.slow)])
+def test_damaged_files_are_read_or_refused_in_one_line(files):
     """Ten kinds of containers, in a process of its own under limits of memory and time."""
     script = Path(__file__).with_name("fuzz_reader.py")
-    result = subprocess.run([sys.executable, str(script), "2000"], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, str(script), str(files)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     counts = [int(line.split()[0]) for line in result.stdout.splitlines()]
-    assert sum(counts) >= 2000 and min(counts) > 200
+    assert sum(counts) >= files and min(counts) > files / 10
