@@ -175,11 +175,8 @@ FILES = ("dvc.yaml", "data/demo/dvc.yaml", "data/robustness/dvc.yaml", "data/tau
 WITHOUT_GIT = {"core": {"no_scm": True}}
 
 
-@pytest.mark.parametrize("params", ["params.yaml", "params.paper.yaml"])
-def test_every_command_is_one_that_its_script_takes(tmp_path, monkeypatch, params):
-    """All stages as DVC renders them, also with a space in paths; parsed by the script, and not run."""
-    numbers = yaml.safe_load((ROOT / params).read_text(encoding="utf-8"))
-    numbers["dataset"]["setup"] = numbers["audio"]["Cnn14"]["weights"] = "/my data/here"
+def commands(numbers: dict) -> dict[str, list[str]]:
+    """The words of each stage's command, as DVC makes them of these params."""
     for file in FILES:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, file)
@@ -187,14 +184,40 @@ def test_every_command_is_one_that_its_script_takes(tmp_path, monkeypatch, param
     Repo.init(no_scm=True).close()
     shutil.copy(ROOT / ".dvc/config", ".dvc/config")
     with Repo(config=WITHOUT_GIT) as repo:
-        commands = {stage.addressing: shlex.split(stage.cmd) for stage in repo.index.stages}
-    assert {name.rpartition(":")[2].partition("@")[0] for name in commands} == set(STAGES)
+        return {stage.addressing: shlex.split(stage.cmd) for stage in repo.index.stages}
+
+
+def parsed(words: list[str], monkeypatch) -> subprocess.CompletedProcess:
+    """What a script says of the command that DVC runs, without running it."""
     monkeypatch.setattr(TyperCommand, "invoke", lambda *arguments: None)
-    for name, words in commands.items():
-        script, *arguments = words[words.index("python") + 1 :]
-        result = run(Path(script).name, *arguments)
+    monkeypatch.setenv("DVC_STAGE", "as DVC sets it")
+    script, *arguments = words[words.index("python") + 1 :]
+    return run(Path(script).name, *arguments)
+
+
+@pytest.mark.parametrize("params", ["params.yaml", "params.paper.yaml"])
+def test_every_command_is_one_that_its_script_takes(monkeypatch, params):
+    """All stages as DVC renders them, also with a space in paths."""
+    numbers = yaml.safe_load((ROOT / params).read_text(encoding="utf-8"))
+    numbers["dataset"]["setup"] = numbers["audio"]["Cnn14"]["weights"] = "/my data/here"
+    found = commands(numbers)
+    assert {name.rpartition(":")[2].partition("@")[0] for name in found} == set(STAGES)
+    for name, words in found.items():
+        result = parsed(words, monkeypatch)
         assert (result.returncode, result.stderr) == (0, ""), (name, result.stderr)
-    assert all("/my data/here" in commands[name] for name in ("split", "report", "embed-audio@Cnn14"))
+    assert all("/my data/here" in found[name] for name in ("split", "report", "embed-audio@Cnn14"))
+
+
+def test_an_empty_list_or_text_is_refused_and_no_default_taken_for_it(monkeypatch):
+    numbers = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    numbers["vgg14"]["dropout"] = numbers["train"]["visual_image"]["mixup"] = numbers["early_exit"]["losses"] = []
+    numbers["dataset"]["classes"], numbers["audio_embedding"]["layer"] = [], ""
+    found = commands(numbers)
+    lists = {"train-audio-spectrogram@mel": "dropout", "train-visual-image@VGG19": "mixup", "early-exit": "losses",
+             "split": "classes"}  # fmt: skip
+    for name, option in {**lists, "embed-audio@Cnn14": "layer"}.items():
+        result = parsed(found[name], monkeypatch)
+        assert result.stderr == f"error: --{option}: must not be empty; give it a value in params.yaml\n"
 
 
 @pytest.mark.slow  # who changes code has not run the pipeline yet

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import os
 import signal
 import sys
 from collections import Counter
@@ -78,12 +79,21 @@ def _with_options(command: Callable) -> Callable:
 
 
 class _Command(TyperCommand):
-    """A command that refuses an option given twice: a list in params.yaml where a single value belongs."""
+    """A command that refuses what DVC makes of wrong values in params.yaml.
+
+    A list where a single value belongs becomes an option given twice, an empty text an empty word. An empty list
+    vanishes: in a stage, whose every number is in params.yaml, the default must not stand in for it.
+    """
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
-        for option, count in Counter(self.make_parser(ctx).parse_args(list(args))[2]).items():
-            if count > 1 and not option.multiple and option.nargs == 1:
-                raise typer.BadParameter(f"{option.opts[0]}: given {count} times, must be a single value")
+        if "" in args:
+            raise typer.BadParameter(f"{args[args.index('') - 1]}: must not be empty; give it a value in params.yaml")
+        given = Counter(self.make_parser(ctx).parse_args(list(args))[2])
+        for option in (parameter for parameter in self.params if parameter.param_type_name == "option"):
+            if given[option] > 1 and not option.multiple and option.nargs == 1:
+                raise typer.BadParameter(f"{option.opts[0]}: given {given[option]} times, must be a single value")
+            if "DVC_STAGE" in os.environ and option.multiple and option.default and not given[option]:
+                raise typer.BadParameter(f"{option.opts[0]}: must not be empty; give it a value in params.yaml")
         return super().parse_args(ctx, args)
 
 
