@@ -58,6 +58,19 @@ def test_an_untrained_embedding_is_that_of_its_stage(trained):
         np.testing.assert_allclose(member.inputs(inputs[family]), expected, rtol=1e-3, atol=1e-4)
 
 
+def test_weights_are_looked_for_in_the_checkout(trained):
+    """A relative path in params.yaml, whatever the current folder is."""
+    run_of = read_run(trained)
+    for section, network in (("audio", "MobileNetV1"), ("visual", "MobileNetV2")):
+        numbers = {**run_of.params[section][network], "pretrained": True, "weights": "my/own.h5"}
+        changed = run_of._replace(params={**run_of.params, section: {network: numbers}})
+        model = trained / f"data/models/{section}_embedding/{network}.weights.h5"
+        model.parent.mkdir(parents=True, exist_ok=True)
+        model.touch()
+        with pytest.raises((InputError, FileNotFoundError), match=f"{trained}/my/own.h5"):
+            load(changed, [f"{section}_embedding/{network}"])
+
+
 def classify(trained: Path, *arguments) -> subprocess.CompletedProcess:
     options = [word for name in MEMBERS for word in ("--member", name)]
     return run("classify.py", *arguments, *options, "--checkout", trained)

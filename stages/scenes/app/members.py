@@ -248,6 +248,8 @@ def _visual_embedding(run: Run, name: str) -> Feature:
     numbers, common = run.params["visual"][name], run.params["visual_embedding"]
     _hold(run, f"embed-visual@{name}", {**numbers, **common})
     looked_at = sample(run.folder / "data/media.csv", numbers["pretrained"])
+    if numbers["weights"] != "none":
+        numbers = {**numbers, "weights": str(run.folder / numbers["weights"])}
     network = embedder(run.folder / "data/frames.npy", looked_at, name, **numbers, **common)
     shape = SECONDS, network.output_shape[-1]
     return Feature("video", shape, lambda frames: embed(frames[None], network, name, numbers["size"])[0])
