@@ -15,47 +15,22 @@ unexport PYTHONSAFEPATH
 
 .PHONY: all dvc.yaml paper quick test test-all app test-app lint benchmark dag clean
 
-# Lines of stages run side by side, JOBS at a time, by default one per core and at most 4. The threads of each are those
-# of its command (threads in params.yaml). JOBS=1 on one GPU.
+# Stages that run at a time, by default one per core and at most 4. The threads of each are those of its command (threads
+# in params.yaml). JOBS=1 on one GPU.
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 4))')
-# Memory that a training frees stays with it (GNU's malloc): to ask the system anew at each step costs a large network up
-# to a tenth of its time.
-side-by-side = MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_MMAP_THRESHOLD_=2000000000 \
-	xargs -L 1 -P $(JOBS) dvc --wait-for-lock repro --quiet --single-item
-stages = dvc stage list --name-only | grep -E
-robustness = dvc stage list --name-only data/robustness/dvc.yaml | grep -E
-lanes = $(stages) '^predict-($(1))' | tac | \
-	sed -E 's/predict-(.*)/train-\1 &/; s/train-(audio|visual)-embedding@(\w+)/embed-\1@\2 &/; \
-	s/train-dcase-baseline@(audio|visual)/embed-openl3@\1 &/; \
-	s/train-audio-spectrogram@(\w+)/spectrogram@\1 &/'
-# The paper: a line a classifier, from its features to its predictions, the shortest last; then the ensembles.
-paper = dvc repro frames && { $(call lanes,visual-image); $(call lanes,audio-(embedding|spectrogram)); \
-	$(call lanes,visual-embedding); } | $(side-by-side) && \
-	$(stages) '^fuse|^early-detect' | grep -v joint | paste -d ' ' - - - - - | $(side-by-side)
-# The system that it is compared with: two networks, then what needs both.
-baseline = $(call lanes,dcase-baseline@(audio|visual)) | $(side-by-side) && \
-	$(call lanes,dcase-baseline@(early|official)) | $(side-by-side)
-# What goes beyond: first what needs the media, the split or two classifiers, then what needs more.
-beyond = { $(call lanes,audio-visual); $(stages) '^spectrogram-strict' | sed 's/spectrogram-\(.*\)/& predict-\1/'; \
-	$(robustness) ':robustness' | paste -d ' ' - -; } | $(side-by-side) && \
-	{ echo fuse-all_models_joint calibrate early-exit; \
-	$(robustness) ':predict' | tac | paste -d ' ' - -; } | $(side-by-side)
-up-to-date = { [ -d data/predictions ] && dvc repro --dry 2>/dev/null | grep 'up to date'; }
+repro = python stages/repro.py --jobs $(JOBS)
 demo = Unless params.yaml says otherwise: synthetic clips, untrained networks. These figures say nothing of real scenes.
 
 all: .venv/installed
-	@$(up-to-date) || { echo "Running the pipeline (dvc repro), $(JOBS) lines of stages at a time; what is up to date is \
-skipped." && $(paper) && $(baseline) && $(beyond) && dvc repro && dvc metrics show metrics/*/*.json && echo "$(demo)"; }
+	@$(repro) && dvc metrics show metrics/*/*.json && echo "$(demo)"
 
 paper: .venv/installed
-	@$(paper) && dvc metrics show metrics/fuse/*.json && echo "$(demo)"
+	@$(repro) 'fuse-audio_*' 'fuse-visual_*' fuse-mel_inception fuse-all_models early-detect && \
+		dvc metrics show metrics/fuse/*.json && echo "$(demo)"
 
 # mel and InceptionV3, which the paper finds to come close to all six of its ensemble of all models.
 quick: .venv/installed
-	@dvc repro frames && printf '%s\n' \
-		'spectrogram@mel train-audio-spectrogram@mel predict-audio-spectrogram@mel' \
-		'train-visual-image@InceptionV3 predict-visual-image@InceptionV3' | $(side-by-side) && \
-		dvc repro fuse-mel_inception && \
+	@$(repro) fuse-mel_inception && \
 		dvc metrics show metrics/audio_spectrogram/mel.json metrics/visual_image/InceptionV3.json \
 			metrics/fuse/mel_inception-*.json && echo "$(demo)"
 

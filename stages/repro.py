@@ -1,0 +1,137 @@
+"""Run each stage that is out of date as soon as what it needs is there, several at a time: `dvc repro`, side by side.
+
+This process alone talks to DVC, stage after stage. The commands run in processes of their own, on this machine or on
+the workers of a Dask cluster.
+"""
+
+import json
+import os
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import networkx as nx
+import typer
+from dvc.repo import Repo, lock_repo
+from dvc.stage import Stage
+from tqdm import tqdm
+
+from scenes.scheduling.commands import connect, execute, wanted_by_scheduler
+from scenes.scheduling.stages import commit, job_of, prepare, printed, read_graph, reserve
+from scenes.stage.cli import SIGNALS, run
+from scenes.stage.errors import InputError
+
+NOTES = ("warning:", "not run:")  # lines of a stage's output that are shown
+LINES = 20  # the last ones of a stage that failed
+
+
+def main(
+    stages: Annotated[list[str] | None, typer.Argument(help="stages, groups or patterns such as 'fuse-*'")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="how many at a time; default: one per core, at most 4")] = None,
+    gpus: Annotated[str, typer.Option(help="numbers of GPUs, such as 0,1; each stage sees one")] = "",
+    dask: Annotated[str, typer.Option(help="address of a Dask scheduler, whose workers run the commands")] = "",
+) -> None:
+    stopped: list[int] = []  # signals, which must not interrupt what DVC writes
+    handlers = {number: signal.signal(number, lambda number, _: stopped.append(number)) for number in SIGNALS}
+    repo, graph = read_graph(stages or ["dvc.yaml"])
+    lanes = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus.split(",")] if gpus else [{}]
+    with ExitStack() as stack:
+        if dask:
+            client = stack.enter_context(connect(dask))
+            jobs = jobs or max(1, sum(client.nthreads().values()))
+            pool, wanted = client.get_executor(pure=False), wanted_by_scheduler
+        else:
+            jobs = jobs or (len(lanes) if gpus else min(os.cpu_count() or 1, 4))
+            ended = threading.Event()
+            pool, wanted = stack.enter_context(ThreadPoolExecutor(jobs)), lambda: not ended.is_set()
+            stack.callback(ended.set)
+        outcome = reproduce(repo, graph, (lanes * jobs)[:jobs], partial(pool.submit, execute, wanted), stopped)
+    for number in stopped:
+        signal.signal(number, handlers[number])
+        signal.raise_signal(number)
+    print(", ".join(f"{len(names)} {word}" for word, names in outcome.items() if names))
+    if outcome["failed"]:
+        settled = {name for names in outcome.values() for name in names}
+        left = [stage.addressing for stage in graph if stage.addressing not in settled]
+        because = f"; not run, because they need it: {', '.join(left)}" if left else ""
+        raise InputError(f"failed: {', '.join(outcome['failed'])}{because}")
+
+
+def reproduce(
+    repo: Repo, graph: nx.DiGraph, free: list[dict[str, str]], submit: Callable[..., Future], stopped: list[int]
+) -> dict[str, list[str]]:
+    """Run stages as long as there are any, or until stopped; those first that the most seconds of others wait for."""
+    timing = Path(repo.tmp_dir, "seconds.json")
+    known = json.loads(timing.read_text()) if timing.exists() else {}
+    mean = statistics.fmean(known.values()) if known else 1
+    seconds = {stage: known.get(stage.addressing, mean) for stage in graph}
+    length: dict[Stage, float] = {}  # of the longest line of stages from this one to an end
+    for stage in nx.topological_sort(graph):
+        length[stage] = seconds[stage] + max((length[after] for after in graph.predecessors(stage)), default=0)
+    needs = {stage: set(graph.successors(stage)) for stage in graph}
+    running: dict[Future, tuple[Stage, dict[str, str], ExitStack, float]] = {}
+    outcome: dict[str, list[str]] = {"up to date": [], "restored": [], "run": [], "failed": []}
+    bar = tqdm(total=sum(seconds.values()), smoothing=0, dynamic_ncols=True, disable=None,
+               bar_format="{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}")  # fmt: skip
+
+    def settle(stage: Stage, word: str, *lines: str) -> None:
+        outcome[word].append(stage.addressing)
+        if word == "run":
+            bar.update(seconds[stage])
+        else:
+            bar.total -= seconds[stage]
+        for line in lines:
+            tqdm.write(f"{stage.addressing}: {line}")
+        for others in needs.values() if word != "failed" else ():
+            others.discard(stage)
+
+    with bar:
+        while not stopped:
+            with lock_repo(repo), repo.scm_context(quiet=True):
+                for future in [future for future in running if future.done()]:
+                    stage, lane, reserved, start = running.pop(future)
+                    free.append(lane)
+                    with reserved:
+                        try:
+                            if code := future.result():
+                                raise ChildProcessError(f"exit code {code}")
+                            commit(stage)
+                        except Exception as error:
+                            settle(stage, "failed", f"failed: {' '.join(str(error).split())}", *printed(stage)[-LINES:])
+                            continue
+                    known[stage.addressing] = round(time.monotonic() - start, 1)
+                    notes = [line for line in printed(stage) if line.startswith(NOTES)]
+                    timing.write_text(json.dumps(known))
+                    settle(stage, "run", f"{known[stage.addressing]:.0f} s", *notes)
+                while free and not stopped and (ready := [stage for stage, others in needs.items() if not others]):
+                    stage = max(ready, key=length.get)
+                    del needs[stage]
+                    with ExitStack() as reserved:
+                        try:
+                            reserved.enter_context(reserve(stage))
+                            word = prepare(stage)
+                        except Exception as error:
+                            settle(stage, "failed", f"failed: {' '.join(str(error).split())}")
+                            continue
+                        if word:
+                            settle(stage, word, *(["restored from the run cache"] if word == "restored" else []))
+                        else:
+                            lane = free.pop(0)
+                            running[submit(*job_of(stage, lane))] = stage, lane, reserved.pop_all(), time.monotonic()
+            if not running:
+                break
+            bar.set_postfix_str(", ".join(stage.addressing for stage, *_ in running.values()))
+            while not wait(running, 0.5, FIRST_COMPLETED).done and not stopped:
+                bar.refresh()
+    return outcome
+
+
+if __name__ == "__main__":
+    run(main)

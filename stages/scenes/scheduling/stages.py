@@ -1,0 +1,112 @@
+"""DVC's part of a stage, before and after its command, in the order of `dvc repro` (`dvc.stage.Stage.reproduce`)."""
+
+import logging
+import os
+import re
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import networkx as nx
+from dvc.env import DVC_ROOT, DVC_STAGE
+from dvc.exceptions import DvcException, PrettyDvcException
+from dvc.repo import Repo, lock_repo
+from dvc.repo.reproduce import collect_stages, get_active_graph, get_subgraph
+from dvc.rwlock import rwlock
+from dvc.stage import Stage
+from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.serialize import to_lockfile
+from dvc.utils.serialize import dumps_yaml
+
+from scenes.stage.errors import InputError
+
+
+def read_graph(names: list[str]) -> tuple[Repo, nx.DiGraph]:
+    """The stages of these names or patterns and all that they need; an edge leads from a stage to one that it needs.
+
+    Raises
+    ------
+    InputError
+        If there is no such stage, or DVC cannot read the pipeline.
+    """
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # no bars, no line a stage
+    try:
+        repo = Repo(_wait_for_lock=True)
+        os.chdir(repo.root_dir)
+        chosen = []
+        with lock_repo(repo):
+            for name in names:
+                found = collect_stages(repo, [name], glob="*" in name)
+                if not found:
+                    raise InputError(f"{name}: no such stage; dvc stage list --all names all")
+                chosen += found
+            return repo, get_subgraph(get_active_graph(repo.index.graph), chosen)
+    except DvcException as error:
+        hint = "; dvc status shows where" if isinstance(error, PrettyDvcException) else ""
+        raise InputError(f"{' '.join(str(error).split())}{hint}") from error
+
+
+def reserve(stage: Stage) -> AbstractContextManager[None]:
+    """Keep other processes of DVC from what the stage reads and writes, by the lock of DVC's own calls."""
+    repo = stage.repo
+    files = [[item.fs_path for item in items] for items in (stage.deps, stage.outs)]
+    return rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), *files, repo.config["core"].get("hardlink_lock", False))
+
+
+def prepare(stage: Stage) -> str | None:
+    """What came of the stage without its command, or None if that must run: its outputs are gone then."""
+    if not stage.changed():
+        return "up to date"
+    if stage.frozen or not stage.cmd:  # an import, or files to look at
+        stage.reproduce()
+        stage.dump(update_pipeline=False)
+        return "run"
+    stage.remove_outs(ignore_remove=False)
+    try:
+        stage.repo.stage_cache.restore(stage)
+    except RunCacheNotFoundError:
+        stage.save_deps()
+        return None
+    commit(stage)
+    return "restored"
+
+
+def commit(stage: Stage) -> None:
+    """Put the outputs into the cache, and what made them into the run cache and dvc.lock."""
+    uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
+    stage.save(run_cache=not uncached)
+    stage.commit()
+    record(stage)
+
+
+def record(stage: Stage) -> None:
+    """Write the stage's own entry of dvc.lock: DVC would parse and write all others too, a second in 7,000 lines."""
+    path = Path(stage.dvcfile.path).with_suffix(".lock")
+    entry = dumps_yaml({"stages": to_lockfile(stage)}).removeprefix("stages:\n")
+    name = entry.partition("\n")[0]
+    lines = path.read_text(encoding="utf-8") if path.exists() else ""
+    whole, count = re.subn(rf"^{re.escape(name)}\n(?:(?: {{4}}.*)?\n)*", lambda _: entry, lines, flags=re.MULTILINE)
+    if count != 1:  # a new stage
+        stage.dump(update_pipeline=False)
+    elif whole != lines:
+        partial = Path(stage.repo.tmp_dir, "dvc.lock")
+        partial.write_text(whole, encoding="utf-8")
+        partial.replace(path)
+        stage.repo.scm_context.track_file(os.path.relpath(path))
+
+
+def log_of(stage: Stage) -> Path:
+    return Path(stage.repo.tmp_dir, "logs", f"{stage.addressing.replace('/', '-')}.log")
+
+
+def job_of(stage: Stage, variables: dict[str, str]) -> tuple[list[str], str, dict[str, str], Path]:
+    """The arguments of `execute`: the stage's commands, their folder, DVC's and these variables, their log."""
+    log_of(stage).parent.mkdir(exist_ok=True)
+    lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
+    return lines, stage.wdir, {DVC_ROOT: stage.repo.root_dir, DVC_STAGE: stage.addressing, **variables}, log_of(stage)
+
+
+def printed(stage: Stage) -> list[str]:
+    """The lines that the stage's command printed; a bar's are one each."""
+    log = log_of(stage)
+    return log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
