@@ -22,7 +22,8 @@ repro = python stages/repro.py --jobs $(JOBS)
 demo = Unless params.yaml says otherwise: synthetic clips, untrained networks. These figures say nothing of real scenes.
 
 all: .venv/installed
-	@$(repro) && dvc metrics show metrics/*/*.json && echo "$(demo)"
+	@$(repro) && if [ dvc.lock -nt .dvc/tmp/shown ]; then \
+		dvc metrics show metrics/*/*.json && echo "$(demo)" && touch .dvc/tmp/shown; fi
 
 paper: .venv/installed
 	@$(repro) 'fuse-audio_*' 'fuse-visual_*' fuse-mel_inception fuse-all_models early-detect && \

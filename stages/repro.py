@@ -11,7 +11,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from dvc.stage import Stage
 from tqdm import tqdm
 
 from scenes.scheduling.commands import connect, execute, wanted_by_scheduler
-from scenes.scheduling.stages import commit, job_of, prepare, printed, read_graph, reserve
+from scenes.scheduling.stages import changed, commit, job_of, printed, read_graph, reserve, restore
 from scenes.stage.cli import SIGNALS, run
 from scenes.stage.errors import InputError
 
@@ -34,7 +34,7 @@ LINES = 20  # the last ones of a stage that failed
 
 def main(
     stages: Annotated[list[str] | None, typer.Argument(help="stages, groups or patterns such as 'fuse-*'")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="how many at a time; default: one per core, at most 4")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="stages at a time; default: one per core, up to 4")] = None,
     gpus: Annotated[str, typer.Option(help="numbers of GPUs, such as 0,1; each stage sees one")] = "",
     dask: Annotated[str, typer.Option(help="address of a Dask scheduler, whose workers run the commands")] = "",
 ) -> None:
@@ -52,7 +52,7 @@ def main(
             ended = threading.Event()
             pool, wanted = stack.enter_context(ThreadPoolExecutor(jobs)), lambda: not ended.is_set()
             stack.callback(ended.set)
-        outcome = reproduce(repo, graph, (lanes * jobs)[:jobs], partial(pool.submit, execute, wanted), stopped)
+        outcome = reproduce(repo, graph, (lanes * jobs)[:jobs], partial(pool.submit, job, wanted), stopped)
     for number in stopped:
         signal.signal(number, handlers[number])
         signal.raise_signal(number)
@@ -62,6 +62,11 @@ def main(
         left = [stage.addressing for stage in graph if stage.addressing not in settled]
         because = f"; not run, because they need it: {', '.join(left)}" if left else ""
         raise InputError(f"failed: {', '.join(outcome['failed'])}{because}")
+
+
+def job(*arguments: object) -> int:
+    """What a worker is sent: a function of the script itself, which Dask pickles with all that it calls."""
+    return execute(*arguments)
 
 
 def reproduce(
@@ -103,8 +108,10 @@ def reproduce(
                             if code := future.result():
                                 raise ChildProcessError(f"exit code {code}")
                             commit(stage)
+                        except CancelledError as error:
+                            raise InputError("--dask: the scheduler has gone; rerun to resume") from error
                         except Exception as error:
-                            settle(stage, "failed", f"failed: {' '.join(str(error).split())}", *printed(stage)[-LINES:])
+                            settle(stage, "failed", f"failed: {_in_one_line(error)}", *printed(stage)[-LINES:])
                             continue
                     known[stage.addressing] = round(time.monotonic() - start, 1)
                     notes = [line for line in printed(stage) if line.startswith(NOTES)]
@@ -115,22 +122,30 @@ def reproduce(
                     del needs[stage]
                     with ExitStack() as reserved:
                         try:
+                            if not changed(stage):
+                                settle(stage, "up to date")
+                                continue
                             reserved.enter_context(reserve(stage))
-                            word = prepare(stage)
+                            if restore(stage):
+                                settle(stage, "restored", "restored")
+                                continue
                         except Exception as error:
-                            settle(stage, "failed", f"failed: {' '.join(str(error).split())}")
+                            settle(stage, "failed", f"failed: {_in_one_line(error)}")
                             continue
-                        if word:
-                            settle(stage, word, *(["restored from the run cache"] if word == "restored" else []))
-                        else:
-                            lane = free.pop(0)
-                            running[submit(*job_of(stage, lane))] = stage, lane, reserved.pop_all(), time.monotonic()
+                        lane = free.pop(0)
+                        running[submit(*job_of(stage, lane))] = stage, lane, reserved.pop_all(), time.monotonic()
             if not running:
                 break
             bar.set_postfix_str(", ".join(stage.addressing for stage, *_ in running.values()))
             while not wait(running, 0.5, FIRST_COMPLETED).done and not stopped:
                 bar.refresh()
+    for _, _, reserved, _ in running.values():
+        reserved.close()
     return outcome
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 if __name__ == "__main__":

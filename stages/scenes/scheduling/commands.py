@@ -1,5 +1,6 @@
 """A stage's command in a process group of its own, which never outlives the process that started it."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -65,7 +66,7 @@ def execute(
 
 
 def connect(address: str) -> "Client":
-    """A client of a Dask scheduler, whose workers need no path to this module."""
+    """A client of a Dask scheduler; neither this nor its workers need a path to this module."""
     import cloudpickle
     from distributed import Client  # a second, which only a cluster is worth
 
@@ -73,14 +74,16 @@ def connect(address: str) -> "Client":
         client = Client(address)
     except (OSError, ValueError) as error:
         raise InputError(f"--dask: no Dask scheduler answers at {address} ({error})") from error
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # no traceback when the scheduler goes
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     return client
 
 
 def wanted_by_scheduler() -> bool:
-    """Whether the task that asks is still one of the cluster's: it is not when its client has gone."""
+    """Whether the task that asks is still one of the cluster's, whose client or scheduler may have gone."""
     from distributed import get_worker
 
     worker = get_worker()
     task = worker.state.tasks.get(worker.get_current_task())
-    return task is not None and task.state in ("executing", "long-running")
+    closing = worker.status.name in ("closing", "closed", "failed")
+    return task is not None and task.state in ("executing", "long-running") and not closing

@@ -5,13 +5,14 @@ import os
 import re
 import sys
 from contextlib import AbstractContextManager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import networkx as nx
 from dvc.env import DVC_ROOT, DVC_STAGE
 from dvc.exceptions import DvcException, PrettyDvcException
 from dvc.repo import Repo, lock_repo
-from dvc.repo.reproduce import collect_stages, get_active_graph, get_subgraph
+from dvc.repo.reproduce import get_active_graph, get_subgraph
 from dvc.rwlock import rwlock
 from dvc.stage import Stage
 from dvc.stage.cache import RunCacheNotFoundError
@@ -22,7 +23,12 @@ from scenes.stage.errors import InputError
 
 
 def read_graph(names: list[str]) -> tuple[Repo, nx.DiGraph]:
-    """The stages of these names or patterns and all that they need; an edge leads from a stage to one that it needs.
+    """The stages of these names and all that they need; an edge leads from a stage to one that it needs.
+
+    Parameters
+    ----------
+    names : list of str
+        Of stages, of groups, of files, or patterns such as `fuse-*`.
 
     Raises
     ------
@@ -33,17 +39,21 @@ def read_graph(names: list[str]) -> tuple[Repo, nx.DiGraph]:
     try:
         repo = Repo(_wait_for_lock=True)
         os.chdir(repo.root_dir)
-        chosen = []
         with lock_repo(repo):
-            for name in names:
-                found = collect_stages(repo, [name], glob="*" in name)
-                if not found:
-                    raise InputError(f"{name}: no such stage; dvc stage list --all names all")
-                chosen += found
-            return repo, get_subgraph(get_active_graph(repo.index.graph), chosen)
+            graph = get_active_graph(repo.index.graph)
     except DvcException as error:
         hint = "; dvc status shows where" if isinstance(error, PrettyDvcException) else ""
         raise InputError(f"{' '.join(str(error).split())}{hint}") from error
+    chosen = {name: [stage for stage in graph if _is_called(stage, name)] for name in names}
+    for name, found in chosen.items():
+        if not found:
+            raise InputError(f"{name}: no such stage; dvc stage list --all names them")
+    return repo, get_subgraph(graph, [stage for found in chosen.values() for stage in found])
+
+
+def _is_called(stage: Stage, name: str) -> bool:
+    address = stage.addressing
+    return name in (address, address.partition("@")[0], stage.relpath) or fnmatchcase(address, name)
 
 
 def reserve(stage: Stage) -> AbstractContextManager[None]:
@@ -53,22 +63,27 @@ def reserve(stage: Stage) -> AbstractContextManager[None]:
     return rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), *files, repo.config["core"].get("hardlink_lock", False))
 
 
-def prepare(stage: Stage) -> str | None:
-    """What came of the stage without its command, or None if that must run: its outputs are gone then."""
-    if not stage.changed():
-        return "up to date"
-    if stage.frozen or not stage.cmd:  # an import, or files to look at
+def changed(stage: Stage) -> bool:
+    """As `Stage.changed`, but without its three locks, which take longer than to look."""
+    if stage.changed_stage() or stage.always_changed or stage.is_callback:
+        return True
+    return any(item.status() for item in (*(() if stage.frozen else stage.deps), *stage.outs))
+
+
+def restore(stage: Stage) -> bool:
+    """Bring the outputs back from the run cache; False, and without outputs, if the command must run."""
+    if stage.frozen or not stage.cmd:  # an import, or data that was added
         stage.reproduce()
         stage.dump(update_pipeline=False)
-        return "run"
+        return True
     stage.remove_outs(ignore_remove=False)
     try:
         stage.repo.stage_cache.restore(stage)
     except RunCacheNotFoundError:
         stage.save_deps()
-        return None
+        return False
     commit(stage)
-    return "restored"
+    return True
 
 
 def commit(stage: Stage) -> None:
