@@ -4,17 +4,14 @@ This process alone talks to DVC, stage after stage. The commands run in processe
 the workers of a Dask cluster.
 """
 
-import json
 import os
 import signal
-import statistics
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import networkx as nx
@@ -23,10 +20,11 @@ from dvc.repo import Repo, lock_repo
 from dvc.stage import Stage
 from tqdm import tqdm
 
+from scenes.scheduling import timing
 from scenes.scheduling.commands import connect, execute, wanted_by_scheduler
 from scenes.scheduling.stages import changed, commit, job_of, printed, read_graph, reserve, restore
 from scenes.stage.cli import SIGNALS, run
-from scenes.stage.errors import InputError
+from scenes.stage.errors import InputError, one_line
 
 NOTES = ("warning:", "not run:")  # lines of a stage's output that are shown
 LINES = 20  # the last ones of a stage that failed
@@ -56,7 +54,7 @@ def main(
     for number in stopped:
         signal.signal(number, handlers[number])
         signal.raise_signal(number)
-    print(", ".join(f"{len(names)} {word}" for word, names in outcome.items() if names))
+    print("stages: " + ", ".join(f"{len(names)} {word}" for word, names in outcome.items() if names))
     if outcome["failed"]:
         settled = {name for names in outcome.values() for name in names}
         left = [stage.addressing for stage in graph if stage.addressing not in settled]
@@ -72,28 +70,22 @@ def job(*arguments: object) -> int:
 def reproduce(
     repo: Repo, graph: nx.DiGraph, free: list[dict[str, str]], submit: Callable[..., Future], stopped: list[int]
 ) -> dict[str, list[str]]:
-    """Run stages as long as there are any, or until stopped; those first that the most seconds of others wait for."""
-    timing = Path(repo.tmp_dir, "seconds.json")
-    known = json.loads(timing.read_text()) if timing.exists() else {}
-    mean = statistics.fmean(known.values()) if known else 1
-    seconds = {stage: known.get(stage.addressing, mean) for stage in graph}
-    length: dict[Stage, float] = {}  # of the longest line of stages from this one to an end
-    for stage in nx.topological_sort(graph):
-        length[stage] = seconds[stage] + max((length[after] for after in graph.predecessors(stage)), default=0)
+    """Run what can be run, at the head of the longest line first, until all is done or stopped; what came of each."""
+    seconds = timing.recorded(repo, graph)
+    line = timing.longest(graph, seconds)
     needs = {stage: set(graph.successors(stage)) for stage in graph}
     running: dict[Future, tuple[Stage, dict[str, str], ExitStack, float]] = {}
     outcome: dict[str, list[str]] = {"up to date": [], "restored": [], "run": [], "failed": []}
-    bar = tqdm(total=sum(seconds.values()), smoothing=0, dynamic_ncols=True, disable=None,
-               bar_format="{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}")  # fmt: skip
+    bar = tqdm(total=sum(seconds.values()), smoothing=0, dynamic_ncols=True, disable=None, leave=False,
+               bar_format="{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining}{postfix}")  # fmt: skip
 
     def settle(stage: Stage, word: str, *lines: str) -> None:
         outcome[word].append(stage.addressing)
-        if word == "run":
-            bar.update(seconds[stage])
-        else:
+        for text in lines:
+            bar.write(f"{stage.addressing}: {text}")
+        if word != "run":
             bar.total -= seconds[stage]
-        for line in lines:
-            tqdm.write(f"{stage.addressing}: {line}")
+        bar.update(seconds[stage] if word == "run" else 0)
         for others in needs.values() if word != "failed" else ():
             others.discard(stage)
 
@@ -104,36 +96,23 @@ def reproduce(
                     stage, lane, reserved, start = running.pop(future)
                     free.append(lane)
                     with reserved:
-                        try:
-                            if code := future.result():
-                                raise ChildProcessError(f"exit code {code}")
-                            commit(stage)
-                        except CancelledError as error:
-                            raise InputError("--dask: the scheduler has gone; rerun to resume") from error
-                        except Exception as error:
-                            settle(stage, "failed", f"failed: {_in_one_line(error)}", *printed(stage)[-LINES:])
-                            continue
-                    known[stage.addressing] = round(time.monotonic() - start, 1)
-                    notes = [line for line in printed(stage) if line.startswith(NOTES)]
-                    timing.write_text(json.dumps(known))
-                    settle(stage, "run", f"{known[stage.addressing]:.0f} s", *notes)
+                        problem = finish(stage, future)
+                    if problem:
+                        settle(stage, "failed", problem, *printed(stage)[-LINES:])
+                    else:
+                        timing.record(stage, taken := time.monotonic() - start)
+                        notes = [text for text in printed(stage) if text.startswith(NOTES)]
+                        settle(stage, "run", f"{taken:.0f} s", *notes)
                 while free and not stopped and (ready := [stage for stage, others in needs.items() if not others]):
-                    stage = max(ready, key=length.get)
+                    stage = max(ready, key=line.get)
                     del needs[stage]
                     with ExitStack() as reserved:
-                        try:
-                            if not changed(stage):
-                                settle(stage, "up to date")
-                                continue
-                            reserved.enter_context(reserve(stage))
-                            if restore(stage):
-                                settle(stage, "restored", "restored")
-                                continue
-                        except Exception as error:
-                            settle(stage, "failed", f"failed: {_in_one_line(error)}")
-                            continue
-                        lane = free.pop(0)
-                        running[submit(*job_of(stage, lane))] = stage, lane, reserved.pop_all(), time.monotonic()
+                        word, *lines = begin(stage, reserved)
+                        if word == "run":
+                            lane = free.pop(0)
+                            running[submit(*job_of(stage, lane))] = stage, lane, reserved.pop_all(), time.monotonic()
+                        else:
+                            settle(stage, word, *lines)
             if not running:
                 break
             bar.set_postfix_str(", ".join(stage.addressing for stage, *_ in running.values()))
@@ -144,8 +123,28 @@ def reproduce(
     return outcome
 
 
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def begin(stage: Stage, reserved: ExitStack) -> tuple[str, ...]:
+    """What came of the stage without its command, and a line about it; "run" if that must run."""
+    try:
+        if not changed(stage):
+            return ("up to date",)
+        reserved.enter_context(reserve(stage))
+        return ("restored", "restored") if restore(stage) else ("run",)
+    except Exception as error:  # of one stage: the others go on
+        return "failed", one_line(f"failed: {error}")
+
+
+def finish(stage: Stage, future: Future) -> str:
+    """Record what the command has made; what went wrong, or nothing."""
+    try:
+        if code := future.result():
+            return f"failed: exit code {code}"
+        commit(stage)
+    except CancelledError as error:
+        raise InputError("--dask: the scheduler has gone; rerun to resume") from error
+    except Exception as error:
+        return one_line(f"failed: {error}")
+    return ""
 
 
 if __name__ == "__main__":

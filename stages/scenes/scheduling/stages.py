@@ -35,7 +35,9 @@ def read_graph(names: list[str]) -> tuple[Repo, nx.DiGraph]:
     InputError
         If there is no such stage, or DVC cannot read the pipeline.
     """
-    logging.getLogger("dvc").setLevel(logging.WARNING)  # no bars, no line a stage
+    logging.getLogger("dvc").setLevel(logging.WARNING)
+    for bars in ("dvc.progress", "dvc_data.callbacks"):  # none beside ours
+        logging.getLogger(bars).setLevel(logging.CRITICAL)
     try:
         repo = Repo(_wait_for_lock=True)
         os.chdir(repo.root_dir)
