@@ -5,15 +5,15 @@
 # make app    the page of stages/serve.py; make test-app tests it in a Chromium
 # make dvc.yaml, make benchmark, make dag, make clean: see below
 
-# The first Python of these that is 3.11 or 3.12.
-PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
-	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
+# The first Python of these that is 3.11 to 3.14.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
 	&& echo $$python && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # With it, Python would not look for stages/scenes beside a script.
 unexport PYTHONSAFEPATH
 
-.PHONY: all dvc.yaml paper quick test test-all app test-app lint benchmark dag clean
+.PHONY: all dvc.yaml paper quick test test-all app test-app lint benchmark dag constraints clean
 
 # Stages that run at a time, by default one per core and at most 4. The threads of each are those of its command (threads
 # in params.yaml). JOBS=1 on one GPU.
@@ -38,11 +38,11 @@ quick: .venv/installed
 # JOBS files of tests at a time, each test on one thread.
 parallel = --numprocesses $(JOBS) --dist loadfile
 
-test: .venv/installed
+test: .venv/dev
 	@echo "Running the tests but the slow ones (make test-all)."
 	pytest $(parallel) -m "not slow"
 
-test-all: .venv/installed
+test-all: .venv/dev
 	@echo "Running all tests."
 	pytest $(parallel)
 	KERAS_BACKEND=tensorflow pytest tests/test_training.py -k "not tensorflow"
@@ -50,7 +50,7 @@ test-all: .venv/installed
 app: .venv/app
 	python stages/serve.py
 
-test-app: .venv/app
+test-app: .venv/app .venv/dev
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
 		{ echo "error: needs Chromium, such as apt-get install chromium" >&2; exit 1; }
 	pytest tests/test_serve.py
@@ -59,29 +59,42 @@ test-app: .venv/app
 dvc.yaml: .venv/installed
 	python stages/pipeline.py
 
-lint: .venv/installed
+lint: .venv/dev
 	ruff check
 	ruff format --check
 
 # Times and memory beside those of the plain way; half an hour on two cores. VIDEOS: folders of .mp4 files.
 benchmark: .venv/installed
-	pip install --quiet --disable-pip-version-check -r requirements-benchmarks.txt
+	$(install) -r requirements-benchmarks.txt
 	python benchmarks/run.py $(VIDEOS)
 
 # The pipeline as the graph of the README.
 dag: .venv/installed
 	dvc dag --collapse-foreach-matrix --md
 
+# Every version that is installed, for all Pythons and systems, from the requirements. It changes no more than it has to;
+# with the file removed first, everything becomes the newest.
+constraints:
+	uv pip compile --quiet --universal --python-version 3.11 --no-annotate \
+		--custom-compile-command "make constraints" --output-file constraints.txt requirements*.txt
+
 clean:
 	rm -rf .venv .resume
 
-.venv/installed: requirements.txt
-	@test -n "$(PYTHON)" || { echo "error: needs Python 3.11 or 3.12; set PYTHON=..." >&2; exit 1; }
+install = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.venv/installed: requirements.txt constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: needs Python 3.11 to 3.14; set PYTHON=..." >&2; exit 1; }
 	@echo "Installing requirements.txt into .venv (a few minutes)."
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(install) -r requirements.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt .venv/installed
+	@echo "Installing requirements-dev.txt into .venv."
+	$(install) -r requirements-dev.txt
 	@touch $@
 
 .venv/app: requirements-app.txt .venv/installed
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-app.txt
+	$(install) -r requirements-app.txt
 	@touch $@

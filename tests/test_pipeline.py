@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import pytest
 import yaml
 from conftest import ROOT, noise, run, write_setup, write_wav
 from dvc.repo import Repo
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from typer.core import TyperCommand
 
 from scenes.classifiers.baseline import MODALITIES
@@ -166,9 +169,38 @@ def test_keras_is_imported_where_its_backend_is_set_up():
         assert path.name == "backend.py" or not re.search(r"^(import|from) (keras|tensorflow)", path.read_text(), re.M)
 
 
-def test_every_requirement_is_pinned():
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+", line) for line in lines)
+def requirements(name: str) -> dict[str, set[str]]:
+    """The package of each line of a requirements file and its versions, which may depend on markers."""
+    text = "\n".join(line for line in (ROOT / name).read_text().splitlines() if not line.startswith(("#", "-r ")))
+    lines = re.findall(r"^([\w.-]+)(?:\[[\w-]+\])?==([\w.]+)(?: ?; .+)?$", text, re.M)
+    assert len(lines) == sum(map(bool, text.splitlines())), f"{name}: a line is not pinned"
+    return {canonicalize_name(name): {version for other, version in lines if other == name} for name, _ in lines}
+
+
+def test_every_requirement_is_pinned_and_allowed_by_the_constraints():
+    allowed = requirements("constraints.txt")
+    for path in ROOT.glob("requirements*.txt"):
+        for package, versions in requirements(path.name).items():
+            assert versions == allowed[package], f"{path.name}: {package}; run make constraints"
+
+
+def test_what_a_constrained_package_needs_is_constrained_too():
+    constrained = requirements("constraints.txt").keys()
+    installed = {canonicalize_name(package.name): package for package in distributions()}
+    for name in constrained & installed.keys():
+        wanted = [Requirement(line) for line in installed[name].requires or []]
+        needs = {canonicalize_name(need.name) for need in wanted if not need.marker or need.marker.evaluate()}
+        assert needs <= constrained, f"{name}: run make constraints"
+
+
+def test_what_the_stages_import_is_a_requirement_of_running():
+    nodes = [node for path in (ROOT / "stages").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    packages = packages_distributions()
+    wanted = {canonicalize_name(name) for module in modules for name in packages.get(module.partition(".")[0], ())}
+    assert "numpy" in wanted
+    assert wanted <= requirements("requirements.txt").keys() | requirements("requirements-app.txt").keys() | {"jax"}
 
 
 FILES = ("dvc.yaml", "data/demo/dvc.yaml", "data/robustness/dvc.yaml", "data/tau/dvc.yaml")
