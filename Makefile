@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # With it, Python would not look for stages/scenes beside a script.
 unexport PYTHONSAFEPATH
 
-.PHONY: all dvc.yaml paper quick test test-all app test-app lint benchmark dag constraints clean
+.PHONY: all paper quick test test-all app test-app lint benchmark dag constraints clean
 
 # Stages that run at a time, by default one per core and at most 4. The threads of each are those of its command (threads
 # in params.yaml). JOBS=1 on one GPU.
@@ -21,16 +21,16 @@ JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 4))')
 repro = python stages/repro.py --jobs $(JOBS)
 demo = Unless params.yaml says otherwise: synthetic clips, untrained networks. These figures say nothing of real scenes.
 
-all: .venv/installed
+all: .venv/installed dvc.yaml
 	@$(repro) && if [ dvc.lock -nt .dvc/tmp/shown ]; then \
 		dvc metrics show metrics/*/*.json && echo "$(demo)" && touch .dvc/tmp/shown; fi
 
-paper: .venv/installed
+paper: .venv/installed dvc.yaml
 	@$(repro) 'fuse-audio_*' 'fuse-visual_*' fuse-mel_inception fuse-all_models early-detect && \
 		dvc metrics show metrics/fuse/*.json && echo "$(demo)"
 
 # mel and InceptionV3, which the paper finds to come close to all six of its ensemble of all models.
-quick: .venv/installed
+quick: .venv/installed dvc.yaml
 	@$(repro) fuse-mel_inception && \
 		dvc metrics show metrics/audio_spectrogram/mel.json metrics/visual_image/InceptionV3.json \
 			metrics/fuse/mel_inception-*.json && echo "$(demo)"
@@ -55,8 +55,9 @@ test-app: .venv/app .venv/dev
 		{ echo "error: needs Chromium, such as apt-get install chromium" >&2; exit 1; }
 	pytest tests/test_serve.py
 
-# Write out the stages that name many classifiers, after a change of the networks or the ensembles of params.yaml.
-dvc.yaml: .venv/installed
+# The stages that name many classifiers, after a change of the networks or the ensembles of params.yaml.
+dvc.yaml: params.yaml stages/pipeline.py stages/pipeline.yaml stages/scenes/ensembles.py stages/scenes/systems.py \
+		stages/scenes/evaluation/fusion.py | .venv/installed
 	python stages/pipeline.py
 
 lint: .venv/dev

@@ -41,7 +41,9 @@ def main(
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{params}: is not YAML: {' '.join(str(error).split())}") from error
     except (KeyError, TypeError) as error:
-        raise InputError(f"{params}: lacks the section {error}; take it from the project's own") from error
+        raise InputError(
+            f"{params}: a section is missing or empty ({error}); take it from the project's own"
+        ) from error
     except InputError as error:
         raise InputError(f"{params}: {error}") from error
     names = _names(numbers, *of_params)

@@ -189,8 +189,13 @@ def test_other_params_that_cannot_be_are_refused_in_one_line():
         "error: params.yaml: audio_visual.MobileNetV2 is made of visual_image/MobileNetV2, which visual lacks; add it "
         "there or take MobileNetV2 out of audio_visual\n"
     )
-    del numbers["spectrogram"]
-    assert generate(numbers).startswith("error: params.yaml: lacks the section 'spectrogram'; take it from")
+    for section in ("spectrogram", "ensembles"):
+        assert generate(params() | {section: None}).startswith("error: params.yaml: ")
+        kept = {key: value for key, value in params().items() if key != section}
+        assert generate(kept) == (
+            f"error: params.yaml: a section is missing or empty ('{section}'); take it from the project's own\n"
+        )
+        shutil.copy(ROOT / "params.yaml", "params.yaml")
     Path("params.yaml").write_text("ensembles: [")
     assert run("pipeline.py").stderr.startswith("error: params.yaml: is not YAML: ")
     shutil.copy(ROOT / "params.yaml", "params.yaml")
