@@ -50,7 +50,7 @@ def main(
             ended = threading.Event()
             pool, wanted = stack.enter_context(ThreadPoolExecutor(jobs)), lambda: not ended.is_set()
             stack.callback(ended.set)
-        outcome = reproduce(repo, graph, (lanes * jobs)[:jobs], partial(pool.submit, job, wanted), stopped)
+        outcome = reproduce(repo, graph, (lanes * jobs)[:jobs], partial(pool.submit, _job, wanted), stopped)
     for number in stopped:
         signal.signal(number, handlers[number])
         signal.raise_signal(number)
@@ -62,7 +62,7 @@ def main(
         raise InputError(f"failed: {', '.join(outcome['failed'])}{because}")
 
 
-def job(*arguments: object) -> int:
+def _job(*arguments: object) -> int:
     """What a worker is sent: a function of the script itself, which Dask pickles with all that it calls."""
     return execute(*arguments)
 

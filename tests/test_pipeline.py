@@ -1,5 +1,6 @@
 """dvc.yaml keeps its promises: dependencies, members, parameters; and the pipeline runs from end to end."""
 
+import ast
 import json
 import os
 import re

@@ -46,7 +46,7 @@ def test_classify_hears_and_sees_every_second(name, members, monkeypatch):
     make, sound, sight, notes = CASES[name]
     path = make()
     params = {"dataset": {"setup": "mine"}, "frames": {"size": 32}}
-    monkeypatch.setattr("scenes.app.members.read_run", lambda folder: Run(Path(), params, {}, {}))
+    monkeypatch.setattr("scenes.app.members.read_run", lambda folder: Run(Path(), params, {}))
     monkeypatch.setattr(Run, "classes", CLASSES)
     monkeypatch.setattr("scenes.app.members.load", lambda run, names: members)
     result = run("classify.py", path, "--member", "ear", "--member", "eye", "--json", "a.json")

@@ -70,7 +70,7 @@ def test_dvc_runs_the_stages_by_the_python_of_the_environment(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/python").write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / "other/python").chmod(0o755)
-    command = f"python -c 'import sys; print(sys.executable)' > out && python {ROOT}/stages/split.py --help"
+    command = f"python -c 'import sys; print(sys.executable)' > out && python {ROOT}/stages/fuse.py --help"
     (tmp_path / "dvc.yaml").write_text(f"stages:\n  a:\n    cmd: {command}\n    outs: [out]\n")
     environment = {**os.environ, "PATH": f"{tmp_path}/other:{os.environ['PATH']}", "PYTHONSAFEPATH": "1"}
     result = subprocess.run(

@@ -12,7 +12,7 @@ from dvc.stage import Stage
 def record(stage: Stage, seconds: float) -> None:
     """Remember the seconds of a stage in a file that neither Git nor DVC tracks."""
     file = _file(stage.repo)
-    file.write_text(json.dumps({**_read(file), stage.addressing: round(seconds, 1)}))
+    file.write_text(json.dumps({**_read(file), stage.addressing: round(seconds, 1)}), encoding="utf-8")
 
 
 def recorded(repo: Repo, graph: nx.DiGraph) -> dict[Stage, float]:
@@ -35,4 +35,4 @@ def _file(repo: Repo) -> Path:
 
 
 def _read(file: Path) -> dict[str, float]:
-    return json.loads(file.read_text()) if file.exists() else {}
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
