@@ -1,5 +1,6 @@
 """Download a published data set, TAU Urban Audio-Visual Scenes 2021, and unpack it; go on where it stopped."""
 
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Annotated, Literal
@@ -46,7 +47,9 @@ def main(
             if path.exists():
                 verify(path, archive.md5)
             else:
-                download(f"{url.rstrip('/')}/{archive.file}?download=1", path, archive.bytes, archive.md5, bar.update)
+                check = partial(verify, md5=archive.md5, cure="it is removed: run again, or name another mirror")
+                source = f"{url.rstrip('/')}/{archive.file}?download=1"
+                download(source, path, check, bar.update, archive.bytes)
             unpack(path, out, store / f"{archive.file}.csv")
         except (InputError, OSError) as error:
             return error

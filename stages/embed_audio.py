@@ -10,7 +10,7 @@ import typer
 from scenes.dataset.shards import map_clips
 from scenes.dataset.tables import SECONDS, read_media
 from scenes.dataset.weights import FOLDER, verify
-from scenes.features import panns
+from scenes.features import panns, panns_checkpoints, panns_embedder
 from scenes.features.audio_embedding import DATASET_RATE, ZENODO, embed, mono, published, untrained
 from scenes.media.clip import read_audio
 from scenes.stage import options
@@ -47,10 +47,10 @@ def main(
     elif weights == NONE:
         checkpoint = resume_folder(out, inputs) / "untrained.pth"  # removed once the array is whole
         if not checkpoint.exists():
-            panns.save(untrained(network, seed, media, unit), checkpoint)
+            panns_checkpoints.save(untrained(network, seed, media, unit), checkpoint)
     else:
         raise InputError(f"--weights {weights}: an untrained network takes no weights; give --pretrained or none")
-    panns.embedder(network, checkpoint, layer, precision)  # a bad checkpoint fails here
+    panns_embedder.embedder(network, checkpoint, layer, precision)  # a bad checkpoint fails here
     embed = partial(_embed, name=network, checkpoint=checkpoint, unit=unit, layer=layer, precision=precision)
     map_clips(_read, clips, (SECONDS, dimension), "float32", out, inputs, embed)
 
@@ -60,7 +60,7 @@ def _read(path: str | Path) -> np.ndarray:
 
 
 def _embed(sounds: np.ndarray, name: str, checkpoint: Path, unit: str, layer: str, precision: str) -> np.ndarray:
-    return embed(sounds, panns.embedder(name, checkpoint, layer, precision), unit)
+    return embed(sounds, panns_embedder.embedder(name, checkpoint, layer, precision), unit)
 
 
 if __name__ == "__main__":

@@ -364,7 +364,7 @@ def test_a_download_that_finds_no_room_names_the_file(monkeypatch):
     def full(*arguments, **keywords):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pooch.HTTPDownloader.__call__", full)
+    monkeypatch.setattr("scenes.dataset.transfer._continue", full)
     with pytest.raises(InputError, match=r"^cache/a.pth: cannot be written \(No space left on device\)"):
         fetch("http://127.0.0.1:9/a.pth", Path("cache/a.pth"), None, 1.0)
 

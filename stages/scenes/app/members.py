@@ -219,7 +219,7 @@ def _spectrogram(run: Run, kind: str) -> Feature:
 
 def _audio_embedding(run: Run, name: str) -> Feature:
     from scenes.dataset.weights import FOLDER
-    from scenes.features import panns
+    from scenes.features import panns, panns_checkpoints, panns_embedder
     from scenes.features.audio_embedding import embed, mono, published, untrained
 
     numbers, common = run.params["audio"][name], run.params["audio_embedding"]
@@ -227,10 +227,10 @@ def _audio_embedding(run: Run, name: str) -> Feature:
     if not numbers["pretrained"]:
         network = untrained(name, common["seed"], run.folder / "data/media.csv", common["unit"], run.folder)
     elif numbers["weights"] == "none":
-        network = panns.load(name, published(name, Path(os.environ.get("SCENES_WEIGHTS", FOLDER))))
+        network = panns_checkpoints.load(name, published(name, Path(os.environ.get("SCENES_WEIGHTS", FOLDER))))
     else:
-        network = panns.load(name, run.folder / numbers["weights"])
-    embedder = panns.Embedder(network, common["layer"], common["precision"])
+        network = panns_checkpoints.load(name, run.folder / numbers["weights"])
+    embedder = panns_embedder.Embedder(network, common["layer"], common["precision"])
     shape = SECONDS, panns.published(name).dimension
     return Feature("audio", shape, lambda sound: embed(mono(sound)[None], embedder, common["unit"])[0])
 

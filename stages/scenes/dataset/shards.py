@@ -142,6 +142,8 @@ def _on_this_machine(shards: list[tuple], few: int | None) -> Iterator[tuple]:
     backend = os.environ.get("SCENES_BACKEND", "loky")
     if backend not in BACKENDS:
         raise InputError(f"SCENES_BACKEND: {backend!r} is not one of {', '.join(BACKENDS)}")
+    # joblib's process that cleans up after an interrupt would name what is gone already; its filters come from here.
+    sys.warnoptions.append("ignore:resource_tracker")
     return joblib.Parallel(
         n_jobs=workers(few or max(1, min(joblib.cpu_count(), len(shards) // SHARDS_A_WORKER))),
         backend=backend,

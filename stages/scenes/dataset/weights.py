@@ -1,14 +1,15 @@
-"""Published weights: downloaded once into a folder, whole or not at all, and held to their hash at every use."""
+"""Published weights: downloaded once into a folder and held to their hash at every use."""
 
 import hashlib
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
-import pooch
-import requests
+from tqdm import tqdm
 
-from scenes.stage.errors import InputError
+from scenes.dataset.transfer import bytes_there, download
+from scenes.stage.errors import InputError, OutputError
 from scenes.stage.outputs import naming, writing
 
 FOLDER = Path("~/.cache/audio-visual-scenes")
@@ -52,23 +53,23 @@ def fetch(url: str, path: Path, md5: str | None, megabytes: float, blob: str | N
         raise InputError(
             f"{path.parent}: cannot be written to ({reason}); name another folder by the variable SCENES_WEIGHTS"
         ) from error
+
+    def check(file: Path, cure: str = CURE) -> None:
+        if blob:
+            verify_blob(file, blob, cure)
+        elif md5 or file == path:  # of a part without a published hash nothing is known
+            verify(file, md5, cure)
+
     if not path.exists():
-        by_hand = f"put it into {path.parent} by hand ({megabytes:,.1f} MB)"
-        # Under a temporary name until whole; connections that fail or break are tried again.
-        registry, urls = {path.name: md5 and f"md5:{md5}"}, {path.name: url}
-        files = pooch.create(path.parent, "", registry=registry, urls=urls, retry_if_failed=RETRIES)
-        with naming(path):
-            try:
-                files.fetch(path.name, downloader=pooch.HTTPDownloader(progressbar=True, chunk_size=2**20))
-            except requests.RequestException as error:
-                reason = type(error).__name__ if error.response is None else f"HTTP status {error.response.status_code}"
-                raise InputError(f"{path.name}: cannot be downloaded from {url} ({reason}); {by_hand}") from error
-            except ValueError as error:
-                raise InputError(f"{path.name}: what came from {url} has not the MD5 {md5}; {by_hand}") from error
-    if blob:
-        verify_blob(path, blob)
-    else:
-        verify(path, md5)
+        there, size = bytes_there(path), round(megabytes * 1e6)
+        try:
+            with naming(path), tqdm(total=size, initial=there, desc=path.name, unit="B", unit_scale=True) as bar:
+                download(url, path, partial(check, cure="it is removed: run again"), bar.update, retries=RETRIES)
+        except OutputError:
+            raise
+        except InputError as error:
+            raise InputError(f"{error}, or download it to {path} by hand ({megabytes:,.1f} MB)") from error
+    check(path)
     return path
 
 

@@ -9,7 +9,7 @@ import soxr
 
 from scenes.dataset.tables import SECONDS, read_media, train_rows
 from scenes.dataset.weights import FOLDER, fetch
-from scenes.features import panns
+from scenes.features import panns, panns_checkpoints, panns_embedder
 from scenes.media.clip import read_audio
 from scenes.stage.errors import MediaWarning
 
@@ -36,7 +36,7 @@ def untrained(network: str, seed: int, media: Path, unit: str, folder: Path = Pa
     Parameters
     ----------
     network, seed
-        See `scenes.features.panns.untrained`.
+        See `scenes.features.panns_checkpoints.untrained`.
     media : Path
         `data/media.csv`.
     unit : str
@@ -49,7 +49,7 @@ def untrained(network: str, seed: int, media: Path, unit: str, folder: Path = Pa
     InputError
         If no train clip has sound.
     """
-    net = panns.untrained(network, seed)
+    net = panns_checkpoints.untrained(network, seed)
     paths, rows = read_media(media, "audio"), train_rows(media, "audio")
     some = rows[np.linspace(0, len(rows) - 1, min(ESTIMATION_CLIPS, len(rows))).astype(int)]
     chosen = [folder / paths[row] for row in some]
@@ -57,18 +57,18 @@ def untrained(network: str, seed: int, media: Path, unit: str, folder: Path = Pa
         np.stack([mono(read_audio(path, DATASET_RATE)) for path in chosen[i : i + 2]]) for i in range(0, len(chosen), 2)
     )
     with warnings.catch_warnings(action="ignore", category=MediaWarning):  # map_clips counts them
-        panns.reestimate_batch_norm(net, (_in_units(sounds, unit) for sounds in batches))
+        panns_checkpoints.reestimate_batch_norm(net, (_in_units(sounds, unit) for sounds in batches))
     return net
 
 
-def embed(sounds: np.ndarray, embedder: panns.Embedder, unit: str) -> np.ndarray:
+def embed(sounds: np.ndarray, embedder: panns_embedder.Embedder, unit: str) -> np.ndarray:
     """Embeddings float32 `[clips, 10, D]` of mono sounds `[clips, 320000]`.
 
     Parameters
     ----------
     sounds : ndarray
         As from `mono`.
-    embedder : panns.Embedder
+    embedder : panns_embedder.Embedder
         The network.
     unit : str
         `second`, or `clip`: one embedding for all its seconds.

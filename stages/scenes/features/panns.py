@@ -4,23 +4,16 @@
 shapes are those of the published checkpoints (Zenodo record 3987831, CC BY 4.0), which therefore load as they are.
 Sound is mono at 32 kHz, in [-1, 1]. Dropout and augmentation act in training only and are left out.
 
-`load` or `untrained` makes a network; `Embedder` makes it fast: batch norm folded into the convolutions, those of many
-channels by minimal filtering, the STFT by FFT, seconds in batches.
+`scenes.features.panns_checkpoints` gives them their weights, `scenes.features.panns_embedder` makes them fast.
 """
 
-import itertools
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterator
 from typing import NamedTuple
-
-import numpy as np
 
 from scenes.learning.numerics import settle
 from scenes.stage.errors import InputError
-from scenes.stage.outputs import writing
 
 # Threads that wait for one another soon sleep rather than spin: as fast alone, and beside another busy process, which
 # would keep them all waiting, several times as fast. GNU's OpenMP reads it when torch starts.
@@ -29,16 +22,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
-from torch.nn.utils.fusion import fuse_conv_bn_eval  # noqa: E402
 
 settle("torch")
 
 RATE, WINDOW, HOP, MELS = 32_000, 1024, 320, 64
 CLASSES = 527  # of AudioSet
-
-# Samples in a batch: many, as the 80 million weights are read once a batch, but no tensor above the 32 MB from which
-# malloc asks the system for memory anew at every layer.
-BATCH = 16 * RATE
 
 # How near a checkpoint's STFT tensors must be to a window times cosines and sines, for an FFT with that window to
 # replace them. The window is at most 1, and rounding to float32 costs 6e-8.
@@ -328,190 +316,3 @@ def build(name: str) -> Network:
     published(name)
     with torch.device("meta"):
         return NETWORKS[name]()
-
-
-@torch.no_grad()
-def untrained(name: str, seed: int) -> Network:
-    """Build a network with seeded initial weights: Xavier uniform, biases 0, batch norm 1 and 0.
-
-    Upstream begins the last batch norm of every residual block at 0; here at 1, or the blocks would do nothing.
-    """
-    import librosa  # takes seconds, and nothing else here needs it
-
-    network = build(name).to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(seed)
-    for module in network.modules():
-        if isinstance(module, NORMS):
-            module.reset_parameters()
-        elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(module.weight, generator=generator)
-            if module.bias is not None:
-                module.bias.zero_()
-    if isinstance(network, LogMelNetwork):
-        stft = network.spectrogram_extractor["stft"]
-        window = torch.hann_window(WINDOW, dtype=torch.float64)
-        wave = torch.fft.rfft(torch.eye(WINDOW, dtype=torch.float64) * window).T[:, None]
-        stft.conv_real.weight.copy_(wave.real)
-        stft.conv_imag.weight.copy_(wave.imag)
-        stft.find_window()
-        mel = librosa.filters.mel(sr=RATE, n_fft=WINDOW, n_mels=MELS, fmin=50, fmax=14_000)
-        network.logmel_extractor["melW"].copy_(torch.from_numpy(mel.T))
-    return network.eval()
-
-
-@torch.no_grad()
-def reestimate_batch_norm(network: Network, batches: Iterable[np.ndarray]) -> None:
-    """Replace batch norm's statistics by plain averages over batches of sound, float32 `[batch, samples]` each.
-
-    Activations of an untrained deep network otherwise shrink or grow from layer to layer; its embeddings are all alike.
-    """
-    for module in network.modules():
-        if isinstance(module, NORMS):
-            module.reset_running_stats()
-            module.momentum = None
-    network.train()
-    for batch in batches:
-        network(torch.from_numpy(batch))
-    network.eval()
-
-
-def save(network: Network, path: Path) -> None:
-    """Write a checkpoint in the published layout: the state dict under the key `model`."""
-    with writing(path) as temporary:
-        torch.save({"model": network.state_dict()}, temporary)
-
-
-@torch.no_grad()
-def load(name: str, path: Path) -> Network:
-    """Build a network from a checkpoint in the published layout, without running code that the file may hold.
-
-    Raises
-    ------
-    InputError
-        If the file is not a whole checkpoint, is one of another network, or holds weights that are not finite.
-    """
-    network, cure = build(name), f"put the published {published(name).file} there"
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged or hostile pickle may raise anything
-        raise InputError(f"{path}: truncated, or holds more than weights, such as code; {cure}") from error
-    state = checkpoint.get("model") if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"{path}: has no state dict under the key 'model'; {cure}")
-    expected, found = ({key: tuple(value.shape) for key, value in s.items()} for s in (network.state_dict(), state))
-    if found != expected:
-        raise InputError(f"{path}: not of {name}, {_difference(expected, found)}; {cure}")
-    for key, value in state.items():
-        if not value.isfinite().all():
-            raise InputError(f"{path}: {key} holds values that are not finite; {cure}")
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
-    if isinstance(network, LogMelNetwork):
-        network.spectrogram_extractor["stft"].find_window()
-    return network.eval()
-
-
-def _difference(expected: dict[str, tuple], found: dict[str, tuple]) -> str:
-    keys = {"lacks": expected.keys() - found.keys(), "has": found.keys() - expected.keys()}
-    parts = [f"{verb} {len(names)} keys such as {min(names)}" for verb, names in keys.items() if names]
-    shapes = sorted(key for key in expected.keys() & found.keys() if expected[key] != found[key])
-    return ", ".join(parts + [f"{key} has the shape {found[key]}, not {expected[key]}" for key in shapes[:1]])
-
-
-class WinogradConv(nn.Module):
-    """A convolution of width 3, stride 1, padded by its dilation, by the minimal filtering of Lavin and Gray 2016.
-
-    Two outputs side by side take four multiplications instead of six, and in two dimensions four take 16 instead of 36:
-    sums of inputs times sums of weights, one matrix product each, F(2, 3). On few channels the sums cost more than they
-    save.
-    """
-
-    def __init__(self, conv: nn.Conv1d | nn.Conv2d):
-        super().__init__()
-        self.dilation, self.axes, self.bias = conv.dilation[0], len(conv.kernel_size), conv.bias
-        sums = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-        weight = conv.weight.movedim((0, 1), (-1, -2))  # [3, (3,) inputs, outputs]
-        for axis in range(self.axes):
-            weight = torch.tensordot(sums, weight, ([1], [axis]))
-        self.weight = nn.Parameter(weight.flatten(0, self.axes - 1).contiguous())  # [4 or 16, inputs, outputs]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        sizes, gap = x.shape[2:], self.dilation
-        pairs = [-(-size // (2 * gap)) for size in sizes]
-        padding = [(gap, gap * (2 * count + 1) - size) for count, size in zip(pairs, sizes, strict=True)]
-        x = F.pad(x.movedim(1, -1), (0, 0, *itertools.chain(*reversed(padding))))
-        # Each axis done has put its four sums in front and become two, the pairs and the dilation's interleaved rows.
-        axes = range(1, 1 + 3 * self.axes, 3)
-        for axis, count in zip(axes, pairs, strict=True):
-            x = x.unflatten(axis, (count + 1, 2, gap))
-            (a, b), (c, d) = (x.narrow(axis, start, count).unbind(axis + 1) for start in (0, 1))
-            x = torch.stack([a - c, b + c, c - b, b - d])
-        rows = x.flatten(0, self.axes - 1).flatten(1, -2)
-        x = torch.bmm(rows, self.weight).view(*x.shape[:-1], -1)
-        for axis, size in reversed(list(zip(axes, sizes, strict=True))):
-            a, b, c, d = x
-            x = torch.stack([a + b + c, b - c - d], axis + 1).flatten(axis, axis + 2).narrow(axis, 0, size)
-        return (x + self.bias).movedim(-1, 1)
-
-
-@torch.no_grad()
-def fuse(network: Network, winograd: bool = False) -> Network:
-    """Fold each batch norm, with an average pooling before it, into its convolution, in place; equal to rounding.
-
-    Batch norm in use is a factor and a term per channel. The mean of 2 x 2 outputs of a convolution is one output of a
-    convolution with stride 2 whose kernel is the mean of the four shifted ones. With `winograd`, convolutions of many
-    channels become `WinogradConv`.
-    """
-    for parent in list(network.modules()):
-        before = None
-        for name, module in list(parent.named_children()):
-            if isinstance(module, nn.Conv1d | nn.Conv2d):
-                before = name
-            elif before and isinstance(module, nn.AvgPool2d):
-                conv, size = parent.get_submodule(before), module.kernel_size
-                conv.weight = nn.Parameter(F.avg_pool2d(F.pad(conv.weight, [size - 1] * 4), size, stride=1))
-                conv.stride = (size, size)
-                parent.set_submodule(name, nn.Identity())
-            elif before and isinstance(module, NORMS):
-                conv = fuse_conv_bn_eval(parent.get_submodule(before), module)
-                wide = conv.out_channels >= 256 and conv.groups == 1 and conv.weight.shape[-1] == 3
-                parent.set_submodule(before, WinogradConv(conv) if winograd and wide else conv)
-                parent.set_submodule(name, nn.Identity())
-                before = None
-    return network
-
-
-class Embedder:
-    """A network made fast: fused, in batches, on the GPU if there is one.
-
-    Parameters
-    ----------
-    network : Network
-        Changed in place.
-    layer : str
-        `pool` or `fc1`.
-    precision : str
-        `float32` or `bfloat16`.
-    """
-
-    def __init__(self, network: Network, layer: str = "pool", precision: str = "float32"):
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        # In bfloat16 the sums would be rounded too much, and cuDNN has the like itself.
-        network = fuse(network, winograd=precision == "float32" and self.device == "cpu")
-        self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.layer, self.precision = layer, precision
-
-    @torch.inference_mode()
-    def __call__(self, waveforms: np.ndarray) -> np.ndarray:
-        """From sounds at 32 kHz, float32 `[sounds, samples]`, to embeddings, float32 `[sounds, dimension]`."""
-        batches = torch.from_numpy(waveforms).split(max(1, BATCH // waveforms.shape[1]))
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            rows = [self.network(batch.to(self.device), self.layer).float().cpu() for batch in batches]
-        return torch.cat(rows).numpy()
-
-
-@cache
-def embedder(name: str, path: Path, layer: str, precision: str) -> Embedder:
-    """Load a network once a process; the arguments are those of `load` and `Embedder`."""
-    return Embedder(load(name, path), layer, precision)
