@@ -1,8 +1,11 @@
 """What decides a result is a dependency or a parameter of its stages, and of these alone, as DVC resolves them."""
 
 import ast
+import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +153,65 @@ def test_weights_that_are_overwritten_put_the_stages_out_of_date_that_load_them(
         Path(path).write_text(content)
         expected = {name: [{"changed deps": {path: "modified"}}] for path in changed for name in loaded[path]}
         assert Repo().status(stages) == expected
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> tuple[Path, dict]:
+    """The project with its recorded run, but without data, and what DVC says of it."""
+    folder = tmp_path_factory.mktemp("checkout")
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in files.rstrip("\0").split("\0"):
+        if not name.startswith((".dvc/", "tests/", "docs/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    Repo.init(str(folder), no_scm=True)
+    (folder / ".dvc/config").write_text(
+        (ROOT / ".dvc/config").read_text().replace("[core]", "[core]\n    no_scm = true")
+    )
+    return folder, status(folder)
+
+
+def status(folder: Path) -> dict[str, list]:
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    return json.loads(subprocess.run(command, cwd=folder, check=True, capture_output=True).stdout)
+
+
+def changed(checkout: tuple[Path, dict], path: str, old: str, new: str) -> set[str]:
+    """The groups of stages that an edit itself puts out of date; what needs their outputs follows from the graph."""
+    folder, before = checkout
+    file = folder / path
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    try:
+        after = status(folder)
+    finally:
+        file.write_text(text)
+    return {name.rpartition(":")[2].partition("@")[0] for name in after if after[name] != before.get(name)}
+
+
+CHANGES = {
+    "spectrogram.mel.window": ("window: 3840", {"spectrogram", "spectrogram-strict", "robustness"}),
+    "split.validation": ("validation: 0.25", {"split"}),
+    "visual.MobileNetV2": ("MobileNetV2: {size: 64", {"embed-visual", "train-visual-image", "predict-visual-image"}),
+    "early_exit.losses": ("losses: [0.0", {"early-exit"}),
+    "demo.fps": ("fps: 8", {"synthesize"}),
+    "train.visual_image.epochs": ("visual_image:\n    epochs: 3", {"train-visual-image"}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_param_puts_the_stages_out_of_date_that_it_concerns_and_no_other(checkout, name):
+    old, stages = CHANGES[name]
+    assert changed(checkout, "params.yaml", old, re.sub(r"\d+$", lambda match: f"{match[0]}1", old)) == stages
+
+
+def test_an_edit_of_mixup_puts_the_trainings_out_of_date_and_nothing_else(checkout):
+    mixup = "stages/scenes/learning/mixup.py"
+    number = re.search(r"\b\d+\.?\d*\b", (ROOT / mixup).read_text().partition("import")[2])[0]
+    assert changed(checkout, mixup, number, f"{number}1") == SEEDED["seed"]
+
+
+@pytest.mark.parametrize("module", ["errors", "options", "outputs", "cli", "resume"])
+def test_words_of_the_command_line_put_nothing_out_of_date(checkout, module):
+    assert changed(checkout, f"stages/scenes/stage/{module}.py", '"""', '"""Another word. ') == set()
