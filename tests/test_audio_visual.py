@@ -113,7 +113,7 @@ def trained(network: keras.Model, load, modality, name: str, epochs: int = 20) -
     recipe = Recipe(epochs, 30, 10, 0.02, 1e-4, ["beta"], 0.4, True, 0)
     Path("input").touch()
     model, history = Path(f"{name}.weights.h5"), Path(f"{name}.csv")
-    train(network, load, SPLIT, TABLE, modality, [Path("input")], model, history, recipe)
+    train(network, load, SPLIT, TABLE, [modality], [Path("input")], model, history, recipe)
     targets = np.eye(3, dtype=np.float32)[LABELS]
     batches = Batches(load, np.flatnonzero(SPLIT["fold"] == "validation"), targets, 90)
     return float(-np.log(outputs(network, batches, name)[targets[batches.pairs[0]] == 1]).mean())

@@ -574,7 +574,7 @@ network = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(dropou
 samples = np.random.default_rng(0).standard_normal((8, 10, 6)).astype("float32")
 split = pd.DataFrame({"scene": list("abcabcab"), "fold": "train", "audio": "x"})
 Path("input").touch()
-train(network, lambda clips, seconds: samples[clips, seconds], split, pd.DataFrame({"class": list("abc")}), "audio",
+train(network, lambda clips, seconds: samples[clips, seconds], split, pd.DataFrame({"class": list("abc")}), ["audio"],
       [Path("input")], Path("m.weights.h5"), Path("h.csv"), recipe)
 masks = tf.function(lambda: tf.distribute.get_strategy().run(lambda: dropout(tf.ones((4, 50)), training=True)))()
 np.savez("copies.npz", *masks.values, means=[copy.numpy() for copy in norm.moving_mean.value.values],

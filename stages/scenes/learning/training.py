@@ -73,7 +73,7 @@ def train(
     load: Load,
     split: pd.DataFrame,
     classes: pd.DataFrame,
-    modality: str | list[str],
+    media: list[str],
     inputs: list[Path],
     model: Path,
     history: Path,
@@ -90,7 +90,9 @@ def train(
     load : callable
         From clips and seconds, int `[n]` each, to inputs `[n, ...]`, an array or a tuple of them.
     split, classes : DataFrame
-        As read by `scenes.dataset.tables`; clips without `modality` (`audio`, `video` or both) are left out.
+        As read by `scenes.dataset.tables`; clips without all of `media` are left out.
+    media : list of str
+        `audio`, `video` or both: what the network needs of a clip.
     inputs : list of Path
         The files that `load` reads, for telling whether an interrupted training may go on.
     model, history : Path
@@ -106,16 +108,16 @@ def train(
     Raises
     ------
     InputError
-        If no train clip has the modality, the best epoch is wanted without a validation clip, mixup cannot run with
+        If no train clip has these media, the best epoch is wanted without a validation clip, mixup cannot run with
         its parameters, or the training diverges: a loss or a weight is not finite. `model` and `history` are then not
         written, and the last good state stays for a resume.
     """
     check(recipe.mixup)
-    present = (split[np.atleast_1d(modality)] != "").all(axis=1)
+    present = (split[media] != "").all(axis=1)
     clips = np.flatnonzero(present & (split["fold"] == "train"))
     validation_clips = np.flatnonzero(present & (split["fold"] == "validation"))
     if not len(clips):
-        raise InputError(f"no train clip has {' and '.join(np.atleast_1d(modality))}: nothing to train {model} on")
+        raise InputError(f"no train clip has {' and '.join(media)}: nothing to train {model} on")
     if keep == "best" and not len(validation_clips):
         raise InputError(f"{model}: no clip is left for validation, by which the best epoch is chosen")
     unknown = clips[labels(split.iloc[clips], classes) < 0]
