@@ -108,12 +108,12 @@ def of(data: np.ndarray):
     return lambda clips, seconds: data[clips, seconds]
 
 
-def trained(network: keras.Model, load, modality, name: str, epochs: int = 20) -> float:
+def trained(network: keras.Model, load, media, name: str, epochs: int = 20) -> float:
     """The network's loss on the validation clips after a training."""
     recipe = Recipe(epochs, 30, 10, 0.02, 1e-4, ["beta"], 0.4, True, 0)
     Path("input").touch()
     model, history = Path(f"{name}.weights.h5"), Path(f"{name}.csv")
-    train(network, load, SPLIT, TABLE, [modality], [Path("input")], model, history, recipe)
+    train(network, load, SPLIT, TABLE, media, [Path("input")], model, history, recipe)
     targets = np.eye(3, dtype=np.float32)[LABELS]
     batches = Batches(load, np.flatnonzero(SPLIT["fold"] == "validation"), targets, 90)
     return float(-np.log(outputs(network, batches, name)[targets[batches.pairs[0]] == 1]).mean())
@@ -137,7 +137,7 @@ def test_trained_with_one_modality_zeroed_it_does_not_depend_on_it(missing):
     keras.utils.set_random_seed(0)
     single = small(present)
     single = keras.Model(single.input, head(single.layers[-1].input, 3, [16], 0.0))
-    alone = trained(single, of(DATA[present]), present, "single")
+    alone = trained(single, of(DATA[present]), [present], "single")
     assert loss == pytest.approx(alone, rel=0.1) and OPEN - 0.02 < loss < 1.2 * OPEN
 
 
