@@ -55,9 +55,8 @@ test-app: .venv/app .venv/dev
 		{ echo "error: needs Chromium, such as apt-get install chromium" >&2; exit 1; }
 	pytest tests/test_serve.py
 
-# The stages that name many classifiers, after a change of the networks or the ensembles of params.yaml.
-dvc.yaml: params.yaml stages/pipeline.py stages/pipeline.yaml stages/scenes/ensembles.py stages/scenes/systems.py \
-		stages/scenes/evaluation/fusion.py | .venv/installed
+# The stages that name many classifiers, by the networks and ensembles of params.yaml; the modules that scripts import.
+dvc.yaml: params.yaml stages/pipeline.yaml $(shell find stages -name '*.py') | .venv/installed
 	python stages/pipeline.py
 
 lint: .venv/dev

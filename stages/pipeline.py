@@ -1,7 +1,8 @@
-"""Write out the stages that name many classifiers, from the classifiers and the ensembles of params.yaml.
+"""Write out what of the pipeline follows from params.yaml and from the code.
 
-DVC repeats a stage for each entry of a section, but cannot make all entries dependencies of one stage. Numbers stay in
-params.yaml: the same pipeline serves every params.yaml that has the same classifiers and ensembles.
+These are the stages that name many classifiers: DVC repeats a stage for each entry of a section, but cannot make all
+entries dependencies of one stage. And of each stage the modules that its script imports. Numbers stay in params.yaml:
+the same pipeline serves every params.yaml that has the same classifiers and ensembles.
 """
 
 import re
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from scenes.dependencies import modules
 from scenes.ensembles import SECTIONS, classifiers, disturbed, ensembles
 from scenes.evaluation.fusion import LEARNED, RULES
 from scenes.evaluation.predictions import without_families
@@ -22,6 +24,7 @@ from scenes.stage.outputs import writing
 
 MARK = "  # Generated from params.yaml and stages/pipeline.yaml by make dvc.yaml; do not edit below.\n"
 TEMPLATE = Path(__file__).with_suffix(".yaml")
+FILES = ("dvc.yaml", "data/demo/dvc.yaml", "data/robustness/dvc.yaml", "data/tau/dvc.yaml")
 VARIANTS = {"audio_spectrogram": ".strict", "audio_visual": ".scratch"}  # which each member of the family has too
 BASELINE = [f"dcase_baseline/{system}" for system in ("audio", "visual", "early", "official")]
 FIG_4 = ["audio_spectrogram/cqt", "audio_spectrogram/gam", "audio_spectrogram/mel",
@@ -47,14 +50,27 @@ def main(
     except InputError as error:
         raise InputError(f"{params}: {error}") from error
     names = _names(numbers, *of_params)
-    for file, content in yaml.safe_load(TEMPLATE.read_text(encoding="utf-8")).items():
-        path = params.parent / file
-        above, mark, _ = path.read_text(encoding="utf-8").partition(MARK)
-        if not mark:
-            raise InputError(f"{path}: lacks the line '{MARK.strip()}'; take the file from the project's own")
-        text = yaml.dump(_expanded(content, names), Dumper=_Dumper, sort_keys=False, width=80)
+    template = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
+    for path, content in ((params.parent / file, template.get(file)) for file in FILES):
+        text, mark, _ = path.read_text(encoding="utf-8").partition(MARK)
+        if content:
+            if not mark:
+                raise InputError(f"{path}: lacks the line '{MARK.strip()}'; take the file from the project's own")
+            generated = yaml.dump(_expanded(content, names), Dumper=_Dumper, sort_keys=False, width=80)
+            text += mark + generated.removeprefix("stages:\n")
         with writing(path) as temporary:
-            temporary.write_text(above + mark + text.removeprefix("stages:\n"), encoding="utf-8")
+            temporary.write_text(_with_modules(text), encoding="utf-8")
+
+
+def _with_modules(text: str) -> str:
+    """A dvc.yaml whose stages depend on the modules that their scripts import, below the script."""
+    commands = (stage.get("do", stage)["cmd"] for stage in yaml.safe_load(text)["stages"].values())
+    return re.sub(
+        r"^( +- )(stages/\w+\.py\n)(?:\1stages/scenes/\S+\n)*",
+        lambda match: "".join((match[1], match[2], *(f"{match[1]}{path}\n" for path in modules(next(commands))))),
+        text,
+        flags=re.MULTILINE,
+    )
 
 
 def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]], again: dict[str, list[str]]) -> Names:

@@ -1,7 +1,6 @@
 """Run each stage that is out of date as soon as what it needs is there, several at a time: `dvc repro`, side by side.
 
-This process alone talks to DVC, stage after stage. The commands run in processes of their own, on this machine or on
-the workers of a Dask cluster.
+Only this process talks to DVC; the commands run in processes of their own, here or on the workers of a Dask cluster.
 """
 
 import os
@@ -9,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from functools import partial
 from typing import Annotated
@@ -22,12 +21,9 @@ from tqdm import tqdm
 
 from scenes.scheduling import timing
 from scenes.scheduling.commands import connect, execute, wanted_by_scheduler
-from scenes.scheduling.stages import changed, commit, job_of, printed, read_graph, reserve, restore
+from scenes.scheduling.stages import begin, finish, job_of, last_lines, notes, read_graph
 from scenes.stage.cli import SIGNALS, run
-from scenes.stage.errors import InputError, one_line
-
-NOTES = ("warning:", "not run:")  # lines of a stage's output that are shown
-LINES = 20  # the last ones of a stage that failed
+from scenes.stage.errors import InputError
 
 
 def main(
@@ -56,10 +52,8 @@ def main(
         signal.raise_signal(number)
     print("stages: " + ", ".join(f"{len(names)} {word}" for word, names in outcome.items() if names))
     if outcome["failed"]:
-        settled = {name for names in outcome.values() for name in names}
-        left = [stage.addressing for stage in graph if stage.addressing not in settled]
-        because = f"; not run, because they need it: {', '.join(left)}" if left else ""
-        raise InputError(f"failed: {', '.join(outcome['failed'])}{because}")
+        failed, left = (", ".join(outcome[word]) or "none" for word in ("failed", "not run"))
+        raise InputError(f"failed: {failed}; not run, because they need it: {left}")
 
 
 def _job(*arguments: object) -> int:
@@ -83,8 +77,7 @@ def reproduce(
         outcome[word].append(stage.addressing)
         for text in lines:
             bar.write(f"{stage.addressing}: {text}")
-        if word != "run":
-            bar.total -= seconds[stage]
+        bar.total -= seconds[stage] if word != "run" else 0
         bar.update(seconds[stage] if word == "run" else 0)
         for others in needs.values() if word != "failed" else ():
             others.discard(stage)
@@ -98,11 +91,10 @@ def reproduce(
                     with reserved:
                         problem = finish(stage, future)
                     if problem:
-                        settle(stage, "failed", problem, *printed(stage)[-LINES:])
+                        settle(stage, "failed", problem, *last_lines(stage))
                     else:
                         timing.record(stage, taken := time.monotonic() - start)
-                        notes = [text for text in printed(stage) if text.startswith(NOTES)]
-                        settle(stage, "run", f"{taken:.0f} s", *notes)
+                        settle(stage, "run", f"{taken:.0f} s", *notes(stage))
                 while free and not stopped and (ready := [stage for stage, others in needs.items() if not others]):
                     stage = max(ready, key=line.get)
                     del needs[stage]
@@ -120,31 +112,7 @@ def reproduce(
                 bar.refresh()
     for _, _, reserved, _ in running.values():
         reserved.close()
-    return outcome
-
-
-def begin(stage: Stage, reserved: ExitStack) -> tuple[str, ...]:
-    """What came of the stage without its command, and a line about it; "run" if that must run."""
-    try:
-        if not changed(stage):
-            return ("up to date",)
-        reserved.enter_context(reserve(stage))
-        return ("restored", "restored") if restore(stage) else ("run",)
-    except Exception as error:  # of one stage: the others go on
-        return "failed", one_line(f"failed: {error}")
-
-
-def finish(stage: Stage, future: Future) -> str:
-    """Record what the command has made; what went wrong, or nothing."""
-    try:
-        if code := future.result():
-            return f"failed: exit code {code}"
-        commit(stage)
-    except CancelledError as error:
-        raise InputError("--dask: the scheduler has gone; rerun to resume") from error
-    except Exception as error:
-        return one_line(f"failed: {error}")
-    return ""
+    return {**outcome, "not run": [stage.addressing for stage in needs]}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What decides a result is a dependency or a parameter of its stages, and of these alone, as DVC resolves them."""
 
-import ast
 import json
 import re
 import shutil
@@ -13,61 +12,47 @@ import yaml
 from conftest import ROOT
 from dvc.repo import Repo
 
-from scenes.systems import AUDIO_SPECTROGRAM_STRICT, FAMILIES
+from scenes.dependencies import PLUMBING, modules
 
-SCENES = ROOT / "stages/scenes"
-# What cannot change a number: the command line, help and error texts, writing, resuming; words of faults in files;
-# standard input, which is no file of a stage.
-PLUMBING = {*(SCENES / "stage").glob("*.py"), SCENES / "media/faults.py", SCENES / "media/pipe.py"}
-# A table of names. Whichever module and features it names for a family are dependencies of the family's stages, so
-# that a new family puts nothing out of date. Scores take from it which media a member needs: there it is one.
-NAMES = SCENES / "systems.py"
-STAGES = {
-    name: {**stage.pop("do", {}), **stage}
-    for file in ("dvc.yaml", *(f"data/{name}/dvc.yaml" for name in ("demo", "robustness", "tau")))
-    for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
-}
 FILES = ["dvc.yaml", "params.yaml", "none", *(f"data/{name}/dvc.yaml" for name in ("demo", "robustness", "tau"))]
 
 
-def imported(*unread: Path) -> set[Path]:
-    """The modules of stages/scenes that scripts and modules import, directly or through another."""
-    found, unread = set(), list(unread)
-    while unread:
-        for node in ast.walk(ast.parse(unread.pop().read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "scenes":
-                module = ROOT / "stages" / node.module.replace(".", "/")
-                names = [module / f"{alias.name}.py" for alias in node.names] if module.is_dir() else []
-                modules = set(names or [module.with_suffix(".py")])
-                unread += modules - found
-                found |= modules
-    return found
+LOADED = """
+import sys
+sys.path[:0] = ["stages"]
+import {script}
+print(*(module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)), sep="\\n")
+"""
 
 
-def code(command: str) -> set[Path]:
-    """The modules that can change what a command computes."""
-    script = ROOT / re.search(r"stages/\w+\.py", command).group()
-    modules = imported(script)
-    predicts = re.search(r"stages/predict\w*\.py (\S+)", command)
-    if predicts:
-        families = {**FAMILIES, "audio_spectrogram_strict": AUDIO_SPECTROGRAM_STRICT}
-        family = families.get(predicts[1].replace("-", "_"))
-        own = {SCENES / f"classifiers/{family.module}.py"} if family else set()
-        of_the_baseline = {SCENES / "classifiers/baseline.py", SCENES / "evaluation/baseline_scores.py"}
-        modules = (modules | own | imported(*own)) - (of_the_baseline if family else set())
-    if predicts or script.name.startswith("train_"):
-        modules -= {NAMES}
-    return modules - PLUMBING
+@pytest.mark.parametrize(
+    "stage", ["split", "frames", "spectrogram@mel", "fuse-all_models", "report", "robustness-frames"]
+)
+def test_what_the_interpreter_loads_of_the_project_is_a_dependency_or_plumbing(stage):
+    with Repo(ROOT, config={"core": {"no_scm": True}}) as repo:
+        (stage,) = [one for one in repo.index.stages if one.addressing.rpartition(":")[2] == stage]
+        script = re.search(r"stages/(\w+)\.py", stage.cmd)[1]
+        code = LOADED.format(script=script)
+        loaded = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout
+        files = {Path(line) for line in loaded.splitlines() if "/stages/" in line and "__init__" not in line}
+        named = [Path(file.fs_path) for file in stage.deps]
+        listed = {path for name in named for path in (name.glob("*.py") if name.is_dir() else [name])}
+    assert files - listed <= PLUMBING
+    # A package stands for all its modules; what is imported where it is needed is not loaded yet.
+    assert len(files & listed) > 2
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_a_stage_depends_on_its_script_and_the_modules_that_can_change_its_numbers(name):
-    """On those alone; on a package as a whole where it imports all of it."""
-    stage = STAGES[name]
-    named = [ROOT / path for path in stage["deps"] if path.startswith("stages/")]
-    script = ROOT / re.search(r"stages/\w+\.py", stage["cmd"]).group()
-    listed = {module for path in named for module in (path.glob("[!_]*.py") if path.is_dir() else [path])}
-    assert listed == {script} | code(stage["cmd"])
+def test_of_the_families_a_prediction_depends_on_its_own():
+    of_images = modules("python stages/predict.py visual-image data/split.csv")
+    of_sound = modules("python stages/predict.py audio-spectrogram-strict data/split.csv")
+    assert {"stages/scenes/classifiers/visual_image.py", "stages/scenes/classifiers/image_networks.py"} <= set(
+        of_images
+    )
+    assert {"stages/scenes/classifiers/strict.py", "stages/scenes/classifiers/vgg14.py"} <= set(of_sound)
+    assert not [path for path in of_images if re.search("vgg14|baseline|systems|stage/", path)]
+    assert not [path for path in of_sound if re.search("image|baseline|systems|stage/", path)]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import pipeline
 import pytest
 import yaml
 from conftest import ROOT, run
@@ -14,14 +15,14 @@ from typer.core import TyperCommand
 from scenes.evaluation import fusion
 from scenes.evaluation.predictions import with_families, without_families
 
-GENERATED = ["dvc.yaml", "data/robustness/dvc.yaml"]
+GENERATED = pipeline.FILES
 
 
 @pytest.fixture
 def _pipeline() -> None:
     """The pipeline and its numbers, without code and data."""
     Repo.init(no_scm=True).close()
-    for name in (*GENERATED, "data/demo/dvc.yaml", "data/tau/dvc.yaml", "params.yaml", ".dvc/config"):
+    for name in (*GENERATED, "params.yaml", ".dvc/config"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, name)
 

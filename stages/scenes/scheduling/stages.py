@@ -4,7 +4,8 @@ import logging
 import os
 import re
 import sys
-from contextlib import AbstractContextManager
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager, ExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml
 
-from scenes.stage.errors import InputError
+from scenes.stage.errors import InputError, one_line
 
 
 def read_graph(names: list[str]) -> tuple[Repo, nx.DiGraph]:
@@ -56,6 +57,30 @@ def read_graph(names: list[str]) -> tuple[Repo, nx.DiGraph]:
 def _is_called(stage: Stage, name: str) -> bool:
     address = stage.addressing
     return name in (address, address.partition("@")[0], stage.relpath) or fnmatchcase(address, name)
+
+
+def begin(stage: Stage, reserved: ExitStack) -> tuple[str, ...]:
+    """What came of the stage without its command, and a line about it; "run" if that must run."""
+    try:
+        if not changed(stage):
+            return ("up to date",)
+        reserved.enter_context(reserve(stage))
+        return ("restored", "restored") if restore(stage) else ("run",)
+    except Exception as error:  # of one stage: the others go on
+        return "failed", one_line(f"failed: {error}")
+
+
+def finish(stage: Stage, future: Future) -> str:
+    """Record what the command has made; what went wrong, or nothing."""
+    try:
+        if code := future.result():
+            return f"failed: exit code {code}"
+        commit(stage)
+    except CancelledError as error:
+        raise InputError("--dask: the scheduler has gone; rerun to resume") from error
+    except Exception as error:
+        return one_line(f"failed: {error}")
+    return ""
 
 
 def reserve(stage: Stage) -> AbstractContextManager[None]:
@@ -123,7 +148,16 @@ def job_of(stage: Stage, variables: dict[str, str]) -> tuple[list[str], str, dic
     return lines, stage.wdir, {DVC_ROOT: stage.repo.root_dir, DVC_STAGE: stage.addressing, **variables}, log_of(stage)
 
 
-def printed(stage: Stage) -> list[str]:
-    """The lines that the stage's command printed; a bar's are one each."""
+def notes(stage: Stage) -> list[str]:
+    """What the stage's command printed for the user to see."""
+    return [line for line in _printed(stage) if line.startswith(("warning:", "not run:"))]
+
+
+def last_lines(stage: Stage) -> list[str]:
+    return _printed(stage)[-20:]
+
+
+def _printed(stage: Stage) -> list[str]:
+    """The lines of the stage's log; a bar's are one each."""
     log = log_of(stage)
     return log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
