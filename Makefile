@@ -1,7 +1,7 @@
 # make        set up .venv and run the whole pipeline on the synthetic demo set
-# make paper  of it, the paper's 22 classifiers and its ensembles
-# make quick  of it, two networks and their fusion, in under three minutes
-# make test   set up .venv and run the tests but the slow ones; make test-all: all, as CI does
+# make paper  only the paper's 22 classifiers and its ensembles
+# make quick  only two networks and their fusion, in under three minutes
+# make test   set up .venv and run the fast tests; make test-all runs all, as CI does
 # make app    the page of stages/serve.py; make test-app tests it in a Chromium
 # make dvc.yaml, make benchmark, make dag, make clean: see below
 
@@ -22,7 +22,7 @@ repro = python stages/repro.py --jobs $(JOBS)
 demo = Unless params.yaml says otherwise: synthetic clips, untrained networks. These figures say nothing of real scenes.
 
 all: .venv/installed dvc.yaml
-	@$(repro) && if [ dvc.lock -nt .dvc/tmp/shown ]; then \
+	@$(repro) && if [ ! .dvc/tmp/shown -nt dvc.lock ]; then \
 		dvc metrics show metrics/*/*.json && echo "$(demo)" && touch .dvc/tmp/shown; fi
 
 paper: .venv/installed dvc.yaml
@@ -45,7 +45,7 @@ test: .venv/dev
 test-all: .venv/dev
 	@echo "Running all tests."
 	pytest $(parallel)
-	KERAS_BACKEND=tensorflow pytest tests/test_training.py -k "not tensorflow"
+	if pip show --quiet tensorflow; then KERAS_BACKEND=tensorflow pytest tests/test_training.py -k "not tensorflow"; fi
 
 app: .venv/app
 	python stages/serve.py

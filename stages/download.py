@@ -1,4 +1,4 @@
-"""Download a published data set, TAU Urban Audio-Visual Scenes 2021, and unpack it; go on where it stopped."""
+"""Download a published data set, TAU Urban Audio-Visual Scenes 2021, and unpack it; resumes."""
 
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -40,14 +40,14 @@ def main(
     check_disk(out, packed + sum(archive.unpacked for archive in wanted), f"unpacking {len(wanted)} archives")
 
     def fetch(archive: Archive) -> InputError | OSError | None:
-        """Leave the archive unpacked in `out`, or return why not: the others go on."""
+        """Leave the archive unpacked in `out`, or return why not: the others continue."""
         path = store / archive.file
         try:
             check_disk(out, archive.bytes - bytes_there(path) + archive.unpacked, archive.file)
             if path.exists():
                 verify(path, archive.md5)
             else:
-                check = partial(verify, md5=archive.md5, cure="it is removed: run again, or name another mirror")
+                check = partial(verify, md5=archive.md5, fix="removed, rerun, or name another mirror")
                 source = f"{url.rstrip('/')}/{archive.file}?download=1"
                 download(source, path, check, bar.update, archive.bytes)
             unpack(path, out, store / f"{archive.file}.csv")

@@ -63,14 +63,18 @@ def main(
 
 
 def _with_modules(text: str) -> str:
-    """A dvc.yaml whose stages depend on the modules that their scripts import, below the script."""
-    commands = (stage.get("do", stage)["cmd"] for stage in yaml.safe_load(text)["stages"].values())
-    return re.sub(
-        r"^( +- )(stages/\w+\.py\n)(?:\1stages/scenes/\S+\n)*",
-        lambda match: "".join((match[1], match[2], *(f"{match[1]}{path}\n" for path in modules(next(commands))))),
-        text,
-        flags=re.MULTILINE,
-    )
+    """A dvc.yaml whose stages depend on the modules that their scripts import, listed below the script."""
+    commands = {name: str(stage.get("do", stage)["cmd"]) for name, stage in yaml.safe_load(text)["stages"].items()}
+
+    def of_stage(match: re.Match) -> str:
+        def of_script(line: re.Match) -> str:
+            command, script = commands.get(match[1], ""), line[2]
+            lines = modules(command) if script in command else []
+            return "\n".join(f"{line[1]}{path}" for path in (script, *lines)) + "\n"
+
+        return re.sub(r"^( +- )(stages/\w+\.py)\n(?:\1stages/scenes/\S+\n)*", of_script, match[0], flags=re.MULTILINE)
+
+    return re.sub(r"^  ([\w<>-]+):\n(?:(?!  [\w<>-]+:\n).*\n)*", of_stage, text, flags=re.MULTILINE)
 
 
 def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]], again: dict[str, list[str]]) -> Names:

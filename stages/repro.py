@@ -3,25 +3,23 @@
 Only this process talks to DVC; the commands run in processes of their own, here or on the workers of a Dask cluster.
 """
 
-import os
 import signal
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from functools import partial
 from typing import Annotated
 
 import networkx as nx
 import typer
-from dvc.repo import Repo, lock_repo
+from dvc.repo import Repo
 from dvc.stage import Stage
 from tqdm import tqdm
 
 from scenes.scheduling import timing
-from scenes.scheduling.commands import connect, execute, wanted_by_scheduler
-from scenes.scheduling.stages import begin, finish, job_of, last_lines, notes, read_graph
+from scenes.scheduling.commands import PATIENCE, execute, executor
+from scenes.scheduling.stages import begin, finish, job_of, last_lines, locked, notes, read_graph, reserve
 from scenes.stage.cli import SIGNALS, run
 from scenes.stage.errors import InputError
 
@@ -32,21 +30,12 @@ def main(
     gpus: Annotated[str, typer.Option(help="numbers of GPUs, such as 0,1; each stage sees one")] = "",
     dask: Annotated[str, typer.Option(help="address of a Dask scheduler, whose workers run the commands")] = "",
 ) -> None:
-    stopped: list[int] = []  # signals, which must not interrupt what DVC writes
-    handlers = {number: signal.signal(number, lambda number, _: stopped.append(number)) for number in SIGNALS}
     repo, graph = read_graph(stages or ["dvc.yaml"])
     lanes = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus.split(",")] if gpus else [{}]
-    with ExitStack() as stack:
-        if dask:
-            client = stack.enter_context(connect(dask))
-            jobs = jobs or max(1, sum(client.nthreads().values()))
-            pool, wanted = client.get_executor(pure=False), wanted_by_scheduler
-        else:
-            jobs = jobs or (len(lanes) if gpus else min(os.cpu_count() or 1, 4))
-            ended = threading.Event()
-            pool, wanted = stack.enter_context(ThreadPoolExecutor(jobs)), lambda: not ended.is_set()
-            stack.callback(ended.set)
-        outcome = reproduce(repo, graph, (lanes * jobs)[:jobs], partial(pool.submit, _job, wanted), stopped)
+    stopped: list[int] = []  # signals, which must not interrupt what DVC writes
+    handlers = {number: signal.signal(number, lambda number, _: stopped.append(number)) for number in SIGNALS}
+    with executor(dask, jobs or (len(lanes) if gpus else None), stopped) as (submit, jobs):
+        outcome = reproduce(repo, graph, (lanes * jobs)[:jobs], partial(submit, _job), stopped)
     for number in stopped:
         signal.signal(number, handlers[number])
         signal.raise_signal(number)
@@ -64,12 +53,12 @@ def _job(*arguments: object) -> int:
 def reproduce(
     repo: Repo, graph: nx.DiGraph, free: list[dict[str, str]], submit: Callable[..., Future], stopped: list[int]
 ) -> dict[str, list[str]]:
-    """Run what can be run, at the head of the longest line first, until all is done or stopped; what came of each."""
+    """Run what can be run, on the longest path first, until all is done or stopped; the stages by their outcome."""
     seconds = timing.recorded(repo, graph)
-    line = timing.longest(graph, seconds)
+    path = timing.longest_paths(graph, seconds)
     needs = {stage: set(graph.successors(stage)) for stage in graph}
     running: dict[Future, tuple[Stage, dict[str, str], ExitStack, float]] = {}
-    outcome: dict[str, list[str]] = {"up to date": [], "restored": [], "run": [], "failed": []}
+    outcome: dict[str, list[str]] = {word: [] for word in ("up to date", "restored", "updated", "run", "failed")}
     bar = tqdm(total=sum(seconds.values()), smoothing=0, dynamic_ncols=True, disable=None, leave=False,
                bar_format="{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining}{postfix}")  # fmt: skip
 
@@ -84,19 +73,21 @@ def reproduce(
 
     with bar:
         while not stopped:
-            with lock_repo(repo), repo.scm_context(quiet=True):
-                for future in [future for future in running if future.done()]:
+            with locked(repo, stopped) as ours:
+                for future in [future for future in running if ours and future.done()]:
                     stage, lane, reserved, start = running.pop(future)
                     free.append(lane)
                     with reserved:
                         problem = finish(stage, future)
+                    for other, _, held, _ in running.values():  # DVC counts what two stages read once
+                        held.enter_context(reserve(other))
                     if problem:
                         settle(stage, "failed", problem, *last_lines(stage))
                     else:
                         timing.record(stage, taken := time.monotonic() - start)
                         settle(stage, "run", f"{taken:.0f} s", *notes(stage))
                 while free and not stopped and (ready := [stage for stage, others in needs.items() if not others]):
-                    stage = max(ready, key=line.get)
+                    stage = max(ready, key=path.get)
                     del needs[stage]
                     with ExitStack() as reserved:
                         word, *lines = begin(stage, reserved)
@@ -110,6 +101,9 @@ def reproduce(
             bar.set_postfix_str(", ".join(stage.addressing for stage, *_ in running.values()))
             while not wait(running, 0.5, FIRST_COMPLETED).done and not stopped:
                 bar.refresh()
+    for future in running:
+        future.cancel()
+    wait(running, PATIENCE)
     for _, _, reserved, _ in running.values():
         reserved.close()
     return {**outcome, "not run": [stage.addressing for stage in needs]}

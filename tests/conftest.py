@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 # As in the demo: no graphs; and one thread, as two that wait for each other lose more than they gain on small networks.
@@ -25,6 +26,7 @@ hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
 ROOT = Path(__file__).parents[1]
+needs_tensorflow = pytest.mark.skipif(find_spec("tensorflow") is None, reason="no TensorFlow, as on Python 3.14")
 
 
 @pytest.fixture(autouse=True)

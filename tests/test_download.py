@@ -188,7 +188,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(server, capfd):
     first = whole_blocks(len(ARCHIVES[name]) // 2)
     second = first + whole_blocks((len(ARCHIVES[name]) - first) // 2)
     assert [start for sent, start in server.sent if sent == name] == [0, first, second]
-    assert f"{name}: ChunkedEncodingError, going on in 2 s" in capfd.readouterr().err
+    assert f"{name}: ChunkedEncodingError, retrying in 2 s" in capfd.readouterr().err
 
 
 def test_a_server_that_knows_no_ranges_sends_it_anew(server):
@@ -211,7 +211,7 @@ def test_a_server_that_stays_busy_is_given_up_and_the_other_archives_go_on(serve
     with pytest.raises(InputError) as error:
         run(server)
     assert str(error.value) == (
-        f"{server.url}/{name}?download=1: cannot be downloaded (HTTP status 503); run again to go on"
+        f"{server.url}/{name}?download=1: cannot be downloaded (HTTP status 503); rerun to resume"
     )
     assert server.requests[name] == transfer.RETRIES + 1 and server.waits[-1] == transfer.LONGEST_WAIT
     assert tree() == expected(*(part for part in TREE if part != "audio.1"))
@@ -235,7 +235,7 @@ def test_a_wrong_byte_is_never_unpacked(server):
         run(server)
     wrong, right = (hashlib.md5(data).hexdigest() for data in (bytes(content), ARCHIVES[name]))
     assert str(error.value) == (
-        f"tau/archives/{name}.part: MD5 is {wrong}, expected {right}; it is removed: run again, or name another mirror"
+        f"tau/archives/{name}.part: MD5 is {wrong}, expected {right}; removed, rerun, or name another mirror"
     )
     assert tree() == expected(*(part for part in TREE if part != "video.2")) and not kept()
     server.files[name] = ARCHIVES[name]

@@ -403,7 +403,7 @@ def test_a_stopped_extraction_ends_in_one_line_with_its_workers(number, whole_jo
     (os.killpg if whole_job else os.kill)(process.pid, number)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + number, error
-    assert error.splitlines()[-1] == f"stopped by {number.name}; run it again to go on" and "Traceback" not in error
+    assert error.splitlines()[-1] == f"interrupted ({number.name}); rerun to resume" and "Traceback" not in error
     assert not Path("o.npy").exists() and not list(Path().glob("unfinished*"))
     finished = sum(len(path.read_text().split()) for path in Path().glob(".resume/*/done"))
     assert 1 <= finished < 8
@@ -425,7 +425,7 @@ def test_a_stopped_training_ends_in_one_line():
     process.send_signal(signal.SIGTERM)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 143 and "Traceback" not in error, error
-    assert error.splitlines()[-1] == "stopped by SIGTERM; run it again to go on"
+    assert error.splitlines()[-1] == "interrupted (SIGTERM); rerun to resume"
     assert not Path("m.weights.h5").exists() and not list(Path().rglob("unfinished*"))
 
 

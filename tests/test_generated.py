@@ -153,6 +153,33 @@ def test_the_folder_of_the_setup_files_may_have_an_apostrophe_and_a_space(monkey
         assert "data/demo/clips/my friend's setup" in shlex.split(commands[name])
 
 
+@pytest.mark.usefixtures("_pipeline")
+def test_stages_of_ones_own_are_left_as_they_are():
+    """One without a script of the project, one with two, one whose command is a list."""
+    own = """  mine:
+    cmd: python tools/mine.py
+    deps:
+      - tools/mine.py
+    outs:
+      - mine
+
+  both:
+    cmd:
+      - python stages/split.py and stages/fuse.py
+    deps:
+      - stages/fuse.py
+      - stages/other.py
+
+"""
+    text = (ROOT / "dvc.yaml").read_text().replace("stages:\n", f"stages:\n{own}", 1)
+    Path("dvc.yaml").write_text(text)
+    assert generate(params()) == ""
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    assert stages.pop("mine") == yaml.safe_load(own)["mine"]
+    assert "stages/other.py" in stages.pop("both")["deps"]
+    assert stages == yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
 REFUSED = [
     ({"all_models": ["visual_image/VGG16"]},
      "ensembles.all_models names visual_image/VGG16, which visual lacks; add it there or take it out of the ensemble"),

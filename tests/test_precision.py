@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, needs_tensorflow
 
 PARAMS = {name: yaml.safe_load((ROOT / name).read_text()) for name in ("params.yaml", "params.paper.yaml")}
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
-BACKENDS = ["torch", "tensorflow", pytest.param("jax", marks=needs_jax)]
+BACKENDS = ["torch", pytest.param("tensorflow", marks=needs_tensorflow), pytest.param("jax", marks=needs_jax)]
 
 
 def python(code: str, *arguments: object, **environment: str) -> str:

@@ -157,7 +157,10 @@ def test_make_names_stages_that_exist_and_its_paper_has_all_its_classifiers(monk
     }  # fmt: skip
 
 
-MEETING = "touch met-{0}; until [ -e met-{1} ]; do sleep 0.05; done; echo $CUDA_VISIBLE_DEVICES > {0}"
+MEETING = (
+    "touch met-{0}; for i in $(seq 1200); do [ -e met-{1} ] && break; sleep 0.05; done; "
+    "[ -e met-{1} ] && echo $CUDA_VISIBLE_DEVICES > {0}"
+)
 
 
 def test_stages_run_side_by_side_each_with_a_gpu_of_its_own(tmp_path):
@@ -206,6 +209,56 @@ def test_python_is_that_of_the_environment(tmp_path, monkeypatch):
     write_pipeline(tmp_path, flat(a="""python -c 'import sys; print(sys.prefix, sys.flags.safe_path)' > a"""))
     reproduce(tmp_path)
     assert (tmp_path / "a").read_text().split() == [sys.prefix, "False"]
+
+
+def test_it_waits_for_another_dvc_command_and_can_be_interrupted_meanwhile(tmp_path):
+    write_pipeline(tmp_path, flat(a="touch a"))
+    with Repo(str(tmp_path)) as repo, repo.lock:
+        scheduler = subprocess.Popen(REPRO, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        assert scheduler.stderr.readline() == "waiting for another DVC command to end\n"
+        scheduler.send_signal(signal.SIGINT)
+        assert "SIGINT" in scheduler.communicate(timeout=60)[1] and scheduler.returncode == 130
+        scheduler = subprocess.Popen(REPRO, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        scheduler.stderr.readline()
+    scheduler.communicate(timeout=60)
+    assert scheduler.returncode == 0 and (tmp_path / "a").exists()
+
+
+def test_what_two_stages_read_stays_reserved_until_both_have_ended(tmp_path):
+    pipeline = flat(a="touch a", b="touch started; until [ -e go ]; do sleep 0.05; done; touch b")
+    for stage in pipeline["dvc.yaml"].values():
+        stage["deps"] = ["source"]
+    pipeline["dvc.yaml"]["c"] = {"cmd": "touch c", "deps": ["a"], "outs": ["c"]}
+    write_pipeline(tmp_path, pipeline)
+    scheduler = subprocess.Popen([*REPRO, "--jobs", "2"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: (tmp_path / "c").exists() and (tmp_path / "started").exists())
+        reserved = json.loads((tmp_path / ".dvc/tmp/rwlock").read_text())
+        assert "source" in [Path(path).name for path in reserved["read"]]
+    finally:
+        (tmp_path / "go").touch()
+        assert scheduler.wait(60) == 0
+
+
+@pytest.mark.parametrize("damaged", ["", "[1]", '{"a": null}'])
+def test_damaged_records_of_seconds_are_no_fault(tmp_path, damaged):
+    write_pipeline(tmp_path, flat(a="touch a"))
+    (tmp_path / ".dvc/tmp/seconds.json").write_text(damaged)
+    assert reproduce(tmp_path) == "1 run"
+    assert set(json.loads((tmp_path / ".dvc/tmp/seconds.json").read_text())) == {"a"}
+
+
+def test_data_that_was_added_is_updated_as_by_dvc_repro(tmp_path):
+    write_pipeline(tmp_path, flat(a="touch a"))
+    pipeline = flat(a="cat source > a")
+    pipeline["dvc.yaml"]["a"]["deps"] = ["source"]
+    write_pipeline(tmp_path, pipeline)
+    dvc("add", "source", folder=tmp_path)
+    assert reproduce(tmp_path) == "1 up to date, 1 run"
+    (tmp_path / "source").unlink()
+    (tmp_path / "source").write_text("another")
+    assert reproduce(tmp_path) == "1 updated, 1 run"
+    assert (tmp_path / "a").read_text() == "another" and "up to date" in dvc("status", folder=tmp_path)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])

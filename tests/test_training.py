@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, needs_tensorflow
 
 from scenes.classifiers.vgg14 import Options, vgg14
 from scenes.learning import callbacks, training
@@ -522,6 +522,7 @@ def python(code: str, backend: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
+@needs_tensorflow
 def test_one_step_is_the_same_under_tensorflow_and_torch():
     python(STEP, "tensorflow")
     try:
@@ -596,12 +597,14 @@ def two_gpus(tmp_path_factory) -> Path:
     return folder
 
 
+@needs_tensorflow
 def test_two_gpus_train_as_one_under_tensorflow(two_gpus):
     one, two = (pd.read_csv(two_gpus / f"{number}.csv") for number in (1, 2))
     np.testing.assert_allclose(two, one, rtol=1e-4)
     assert one["loss"].iloc[-1] < 0.9 * one["loss"].iloc[0]
 
 
+@needs_tensorflow
 def test_two_gpus_share_batch_norm_and_draw_dropout_apart(two_gpus):
     copies = np.load(two_gpus / "copies.npz")
     np.testing.assert_allclose(copies["means"], [copies["expected"]] * 2, rtol=1e-4, atol=1e-6)

@@ -1,5 +1,6 @@
 """Downloads of published weights, from a server that breaks off, fails or sends something else."""
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -89,7 +90,7 @@ def test_a_connection_that_always_breaks_leaves_a_part_for_the_next_run(server, 
     with pytest.raises(InputError) as error:
         fetch(url, Path("cache/a.pth"), md5, 327.4)
     assert str(error.value) == (
-        f"{url}: cannot be downloaded (ChunkedEncodingError); run again to go on, or download it to cache/a.pth "
+        f"{url}: cannot be downloaded (ChunkedEncodingError); rerun to resume, or download it to cache/a.pth "
         "by hand (327.4 MB)"
     )
     assert [path.name for path in Path("cache").iterdir()] == ["a.pth.part"]
@@ -117,14 +118,41 @@ def test_of_several_processes_one_downloads(server):
     assert [path.name for path in Path().glob("a.pth*")] == ["a.pth"]
 
 
+def test_a_process_that_waited_for_one_that_failed_goes_on_from_where_that_came(server):
+    """It holds the part since before that one wrote to it, or removed it."""
+    for leave, starts in ((transfer.BLOCK, [transfer.BLOCK]), (None, [0])):
+        server.starts.clear()
+        part = Path("a.pth.part")
+        part.touch()
+        with part.open("ab") as holder:
+            fcntl.flock(holder, fcntl.LOCK_EX)
+            waiting = threading.Thread(target=fetch, args=(f"{server.url}/a.pth", Path("a.pth"), MD5, 1.0))
+            waiting.start()
+            threading.Event().wait(0.2)  # until it waits; should that take longer, this tests less
+            if leave:
+                holder.write(CONTENT[:leave])
+                holder.flush()
+            else:
+                part.unlink()
+        waiting.join(60)
+        assert Path("a.pth").read_bytes() == CONTENT and server.starts == starts
+        Path("a.pth").unlink()
+
+
+def test_a_mistyped_address_is_said_at_once(monkeypatch):
+    monkeypatch.setattr(transfer.time, "sleep", lambda seconds: pytest.fail("waits"))
+    with pytest.raises(InputError, match=r"example.org/a: cannot be downloaded \(MissingSchema\)"):
+        fetch("example.org/a", Path("a.pth"), MD5, 1.0)
+
+
 @pytest.mark.parametrize(
     ("name", "md5", "message"),
     [
-        ("missing.pth", MD5, r"http.*/missing.pth: cannot be downloaded \(HTTP status 404\); run again to go on, or"),
+        ("missing.pth", MD5, r"http.*/missing.pth: cannot be downloaded \(HTTP status 404\); rerun to resume, or"),
         (
             "a.pth",
             "0" * 32,
-            f"cache/a.pth.part: MD5 is {MD5}, expected {'0' * 32}; it is removed: run again, or download it to",
+            f"cache/a.pth.part: MD5 is {MD5}, expected {'0' * 32}; removed, rerun, or download it to",
         ),
     ],
 )
@@ -149,7 +177,7 @@ def test_without_a_network_a_file_placed_by_hand_is_as_good(server):
 
 def test_an_unpublished_hash_is_recorded_and_held_to(server, capfd):
     path = fetch(f"{server.url}/a.pth", Path("a.pth"), None, 1.0)
-    assert f"a.pth: has no published MD5; {MD5} is recorded beside it and held to from now on" in capfd.readouterr().err
+    assert f"a.pth: no published MD5; recorded {MD5}, against which later uses are verified" in capfd.readouterr().err
     assert Path("a.pth.md5").read_text() == f"{MD5}  a.pth\n"
     verify(path, None)
     assert not capfd.readouterr().err

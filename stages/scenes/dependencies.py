@@ -23,7 +23,7 @@ def modules(command: str) -> list[str]:
     A package of which it imports all modules stands for them. Of the families of classifiers `predict.py FAMILY ...`
     imports the one that it names.
     """
-    script, first = re.search(r"stages/(\w+\.py)(?: (\S+))?", command).groups()
+    script, first = re.search(r"stages/(\w+\.py)(?: (\S+))?", command).groups("")
     found = _imported(STAGES / script)
     predicts = script.startswith("predict")
     families = {**FAMILIES, "audio_spectrogram_strict": AUDIO_SPECTROGRAM_STRICT}

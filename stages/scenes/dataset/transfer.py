@@ -1,9 +1,11 @@
 """Downloading large files from slow servers: broken connections are taken up again where they broke."""
 
 import fcntl
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,7 +29,7 @@ def download(
     size: int | None = None,
     retries: int = RETRIES,
 ) -> None:
-    """Download a file, check it and put it in place; what an earlier run left off is continued.
+    """Download a file, check it and put it in place; resumes a partial download.
 
     After a failure (no connection, a broken one, a status such as 429 or 503) it waits, twice as long each time or as
     long as the server asks for, and goes on by an HTTP range. Of several processes that want the same file one
@@ -54,8 +56,7 @@ def download(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part, failures = _part(path), 0
-    with part.open("ab", buffering=0) as file, requests.Session() as session:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _alone(part) as file, requests.Session() as session:
         if path.exists():  # by another process, meanwhile
             part.unlink(missing_ok=True)
             return
@@ -73,12 +74,13 @@ def download(
                     if size is None and error.response.headers.get("Content-Range") == f"bytes */{have}":
                         break
                     _empty(file, advance)
-                if failures > retries or (status and status not in PASSING):
+                wrong_address = isinstance(error, ValueError)  # all that requests raises of one is
+                if failures > retries or wrong_address or (status and status not in PASSING):
                     if not file.tell():
                         part.unlink()
-                    raise InputError(f"{url}: cannot be downloaded ({reason}); run again to go on") from error
+                    raise InputError(f"{url}: cannot be downloaded ({reason}); rerun to resume") from error
                 wait = _wait(error.response, failures)
-                tqdm.write(f"{path.name}: {reason}, going on in {wait} s", file=sys.stderr)
+                tqdm.write(f"{path.name}: {reason}, retrying in {wait} s", file=sys.stderr)
                 time.sleep(wait)
         try:
             check(part)
@@ -96,6 +98,18 @@ def bytes_there(path: Path) -> int:
 
 def _part(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
+
+
+@contextmanager
+def _alone(part: Path) -> Iterator[BinaryIO]:
+    """The part, opened to append, by this process alone; what another has put in place or removed is opened anew."""
+    while True:
+        with part.open("ab", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat()):
+                file.seek(0, os.SEEK_END)
+                yield file
+                return
 
 
 def _continue(session: requests.Session, url: str, file: BinaryIO, advance: Callable[[int], object]) -> None:

@@ -1,4 +1,4 @@
-"""Published weights: downloaded once into a folder and held to their hash at every use."""
+"""Published weights: downloaded once into a folder, their hashes verified at every use."""
 
 import hashlib
 import sys
@@ -14,7 +14,7 @@ from scenes.stage.outputs import naming, writing
 
 FOLDER = Path("~/.cache/audio-visual-scenes")
 RETRIES = 2
-CURE = "remove it or put the published file there"
+FIX = "remove it or put the published file there"
 
 
 def fetch(url: str, path: Path, md5: str | None, megabytes: float, blob: str | None = None) -> Path:
@@ -54,17 +54,17 @@ def fetch(url: str, path: Path, md5: str | None, megabytes: float, blob: str | N
             f"{path.parent}: cannot be written to ({reason}); name another folder by the variable SCENES_WEIGHTS"
         ) from error
 
-    def check(file: Path, cure: str = CURE) -> None:
+    def check(file: Path, fix: str = FIX) -> None:
         if blob:
-            verify_blob(file, blob, cure)
+            verify_blob(file, blob, fix)
         elif md5 or file == path:  # of a part without a published hash nothing is known
-            verify(file, md5, cure)
+            verify(file, md5, fix)
 
     if not path.exists():
         there, size = bytes_there(path), round(megabytes * 1e6)
         try:
             with naming(path), tqdm(total=size, initial=there, desc=path.name, unit="B", unit_scale=True) as bar:
-                download(url, path, partial(check, cure="it is removed: run again"), bar.update, retries=RETRIES)
+                download(url, path, partial(check, fix="removed, rerun"), bar.update, retries=RETRIES)
         except OutputError:
             raise
         except InputError as error:
@@ -73,7 +73,7 @@ def fetch(url: str, path: Path, md5: str | None, megabytes: float, blob: str | N
     return path
 
 
-def verify(path: Path, md5: str | None, cure: str = CURE) -> None:
+def verify(path: Path, md5: str | None, fix: str = FIX) -> None:
     """Hold a file to its MD5; where none is published, to that of its first use, kept beside it in `<file>.md5`.
 
     Parameters
@@ -82,7 +82,7 @@ def verify(path: Path, md5: str | None, cure: str = CURE) -> None:
         The file.
     md5 : str or None
         Its published MD5.
-    cure : str
+    fix : str
         What the user is told to do about another one.
 
     Raises
@@ -96,13 +96,16 @@ def verify(path: Path, md5: str | None, cure: str = CURE) -> None:
     if md5 is None and not record.exists():
         with writing(record) as temporary:
             temporary.write_text(f"{found}  {path.name}\n", encoding="utf-8")
-        print(f"{path}: has no published MD5; {found} is recorded beside it and held to from now on", file=sys.stderr)
+        print(
+            f"{path}: no published MD5; recorded {found}, against which later uses are verified",
+            file=sys.stderr,
+        )
     expected = md5 or record.read_text(encoding="utf-8")[:32]
     if found != expected:
-        raise InputError(f"{path}: MD5 is {found}, expected {expected}; {cure}")
+        raise InputError(f"{path}: MD5 is {found}, expected {expected}; {fix}")
 
 
-def verify_blob(path: Path, sha1: str, cure: str = CURE) -> None:
+def verify_blob(path: Path, sha1: str, fix: str = FIX) -> None:
     """Hold a file to the SHA-1 that Git gives it: that of the word blob, its size, a zero byte and its content.
 
     Raises
@@ -113,4 +116,4 @@ def verify_blob(path: Path, sha1: str, cure: str = CURE) -> None:
     content = path.read_bytes()
     found = hashlib.sha1(b"blob %d\0%b" % (len(content), content)).hexdigest()
     if found != sha1:
-        raise InputError(f"{path}: Git's SHA-1 is {found}, expected {sha1}; {cure}")
+        raise InputError(f"{path}: Git's SHA-1 is {found}, expected {sha1}; {fix}")

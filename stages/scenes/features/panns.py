@@ -16,7 +16,7 @@ from scenes.learning.numerics import settle
 from scenes.stage.errors import InputError
 
 # Threads that wait for one another soon sleep rather than spin: as fast alone, and beside another busy process, which
-# would keep them all waiting, several times as fast. GNU's OpenMP reads it when torch starts.
+# would keep them all waiting, several times as fast. GNU's OpenMP reads it when torch starts: torch comes from here.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import torch  # noqa: E402

@@ -4,10 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
-from scenes.features.panns import MELS, NORMS, RATE, WINDOW, LogMelNetwork, Network, build, published
+from scenes.features.panns import MELS, NORMS, RATE, WINDOW, LogMelNetwork, Network, build, nn, published, torch
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import writing
 
@@ -72,22 +70,22 @@ def load(name: str, path: Path) -> Network:
     InputError
         If the file is not a whole checkpoint, is one of another network, or holds weights that are not finite.
     """
-    network, cure = build(name), f"put the published {published(name).file} there"
+    network, fix = build(name), f"put the published {published(name).file} there"
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # a damaged or hostile pickle may raise anything
-        raise InputError(f"{path}: truncated, or holds more than weights, such as code; {cure}") from error
+        raise InputError(f"{path}: truncated, or holds more than weights, such as code; {fix}") from error
     state = checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"{path}: has no state dict under the key 'model'; {cure}")
+        raise InputError(f"{path}: has no state dict under the key 'model'; {fix}")
     expected, found = ({key: tuple(value.shape) for key, value in s.items()} for s in (network.state_dict(), state))
     if found != expected:
-        raise InputError(f"{path}: not of {name}, {_difference(expected, found)}; {cure}")
+        raise InputError(f"{path}: not of {name}, {_difference(expected, found)}; {fix}")
     for key, value in state.items():
         if not value.isfinite().all():
-            raise InputError(f"{path}: {key} holds values that are not finite; {cure}")
+            raise InputError(f"{path}: {key} holds values that are not finite; {fix}")
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
     if isinstance(network, LogMelNetwork):
         network.spectrogram_extractor["stft"].find_window()

@@ -5,12 +5,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from scenes.features.panns import NORMS, RATE, Network
+from scenes.features.panns import NORMS, RATE, F, Network, nn, torch
 from scenes.features.panns_checkpoints import load
 
 # Samples in a batch: many, as the 80 million weights are read once a batch, but no tensor above the 32 MB from which
@@ -70,7 +66,7 @@ def fuse(network: Network, winograd: bool = False) -> Network:
                 conv.stride = (size, size)
                 parent.set_submodule(name, nn.Identity())
             elif before and isinstance(module, NORMS):
-                conv = fuse_conv_bn_eval(parent.get_submodule(before), module)
+                conv = nn.utils.fusion.fuse_conv_bn_eval(parent.get_submodule(before), module)
                 wide = conv.out_channels >= 256 and conv.groups == 1 and conv.weight.shape[2:] == (3, 3)
                 parent.set_submodule(before, WinogradConv(conv) if winograd and wide else conv)
                 parent.set_submodule(name, nn.Identity())

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 # whole group of the command is killed.
 GUARD = 'exec 3<&0 </dev/null; { trap "" INT TERM; read -r line <&3 || kill -KILL 0; } & exec "$@" 3<&-'
 PATIENCE = 10  # seconds that an interrupted command has to save its work
+# GNU's malloc keeps the memory that a training frees: to ask the system anew at each step costs a large network up to a
+# tenth of its time.
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": "2000000000", "MALLOC_MMAP_THRESHOLD_": "2000000000"}
 
 
 def execute(
@@ -42,7 +47,7 @@ def execute(
     """
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     # Bars in a log need few lines.
-    environment = {**os.environ, "TQDM_MININTERVAL": "10", **environment, "PATH": path}
+    environment = {**MALLOC, **os.environ, "TQDM_MININTERVAL": "10", **environment, "PATH": path}
     environment.pop("PYTHONSAFEPATH", None)  # would hide stages/scenes from a script
     with log.open("wb") as output:
         for command in commands:
@@ -59,14 +64,52 @@ def execute(
                     time.sleep(0.05)
                 process.stdin.close()  # what is left of it is killed
                 return process.wait()
-            process.communicate(b"\n")  # the guard ends in peace
+            process.communicate(b"\n")  # the guard ends and kills nothing
             if process.returncode:
                 break
     return process.returncode
 
 
-def connect(address: str) -> "Client":
-    """A client of a Dask scheduler; neither this nor its workers need a path to this module."""
+@contextmanager
+def executor(dask: str, jobs: int | None, stopped: list[int]) -> Iterator[tuple[Callable[..., Future], int]]:
+    """Workers that run `function(wanted, *arguments)`, in threads of this process or on a Dask cluster.
+
+    Parameters
+    ----------
+    dask : str
+        Address of the scheduler, or empty.
+    jobs : int or None
+        How many calls run at a time; None: one per core up to 4, one per thread of a cluster's workers.
+    stopped : list of int
+        Once it is not empty, nothing is wanted any more.
+
+    Yields
+    ------
+    callable, int
+        From a function and its arguments to a future; and how many calls run at a time.
+
+    Raises
+    ------
+    InputError
+        If no scheduler answers, or it has no workers and `jobs` is None.
+    """
+    if dask:
+        with _connect(dask) as client:
+            jobs = jobs or sum(client.nthreads().values())
+            if not jobs:
+                raise InputError(
+                    "--dask: the cluster has no workers yet; say with --jobs how many stages to run at a time"
+                )
+            pool = client.get_executor(pure=False)
+            yield lambda function, *arguments: pool.submit(function, _wanted_by_scheduler, *arguments), jobs
+    else:
+        jobs = jobs or min(os.cpu_count() or 1, 4)
+        with ThreadPoolExecutor(jobs) as pool:
+            yield lambda function, *arguments: pool.submit(function, lambda: not stopped, *arguments), jobs
+
+
+def _connect(address: str) -> "Client":
+    """A client of a Dask scheduler whose workers get this module from it."""
     import cloudpickle
     from distributed import Client  # a second, which only a cluster is worth
 
@@ -79,7 +122,7 @@ def connect(address: str) -> "Client":
     return client
 
 
-def wanted_by_scheduler() -> bool:
+def _wanted_by_scheduler() -> bool:
     """Whether the task that asks is still one of the cluster's, whose client or scheduler may have gone."""
     from distributed import get_worker
 

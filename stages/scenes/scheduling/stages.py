@@ -4,14 +4,16 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import networkx as nx
 from dvc.env import DVC_ROOT, DVC_STAGE
 from dvc.exceptions import DvcException, PrettyDvcException
+from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph, get_subgraph
 from dvc.rwlock import rwlock
@@ -19,6 +21,7 @@ from dvc.stage import Stage
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.serialize import dumps_yaml
+from tqdm import tqdm
 
 from scenes.stage.errors import InputError, one_line
 
@@ -40,9 +43,9 @@ def read_graph(names: list[str]) -> tuple[Repo, nx.DiGraph]:
     for bars in ("dvc.progress", "dvc_data.callbacks"):  # none beside ours
         logging.getLogger(bars).setLevel(logging.CRITICAL)
     try:
-        repo = Repo(_wait_for_lock=True)
+        repo = Repo()
         os.chdir(repo.root_dir)
-        with lock_repo(repo):
+        with locked(repo, stopped=[]):
             graph = get_active_graph(repo.index.graph)
     except DvcException as error:
         hint = "; dvc status shows where" if isinstance(error, PrettyDvcException) else ""
@@ -60,18 +63,19 @@ def _is_called(stage: Stage, name: str) -> bool:
 
 
 def begin(stage: Stage, reserved: ExitStack) -> tuple[str, ...]:
-    """What came of the stage without its command, and a line about it; "run" if that must run."""
+    """The stage's outcome without running its command, and lines about it; "run" if that must run."""
     try:
         if not changed(stage):
             return ("up to date",)
         reserved.enter_context(reserve(stage))
-        return ("restored", "restored") if restore(stage) else ("run",)
+        word = restore(stage)
+        return ("run",) if word == "run" else (word, word)
     except Exception as error:  # of one stage: the others go on
         return "failed", one_line(f"failed: {error}")
 
 
 def finish(stage: Stage, future: Future) -> str:
-    """Record what the command has made; what went wrong, or nothing."""
+    """Record what the command has made; the error, if there was one, in a line."""
     try:
         if code := future.result():
             return f"failed: exit code {code}"
@@ -81,6 +85,24 @@ def finish(stage: Stage, future: Future) -> str:
     except Exception as error:
         return one_line(f"failed: {error}")
     return ""
+
+
+@contextmanager
+def locked(repo: Repo, stopped: list[int]) -> Iterator[bool]:
+    """DVC's lock, waited for while another of its commands has it; False if a signal comes before that ends."""
+    told = False
+    with ExitStack() as stack:
+        while not stopped:
+            try:
+                stack.enter_context(lock_repo(repo))  # tries for three seconds
+            except LockError:
+                if not told:
+                    tqdm.write("waiting for another DVC command to end", sys.stderr)
+                told = True
+            else:
+                stack.enter_context(repo.scm_context(quiet=True))
+                break
+        yield not stopped
 
 
 def reserve(stage: Stage) -> AbstractContextManager[None]:
@@ -97,20 +119,23 @@ def changed(stage: Stage) -> bool:
     return any(item.status() for item in (*(() if stage.frozen else stage.deps), *stage.outs))
 
 
-def restore(stage: Stage) -> bool:
-    """Bring the outputs back from the run cache; False, and without outputs, if the command must run."""
-    if stage.frozen or not stage.cmd:  # an import, or data that was added
+def restore(stage: Stage) -> str:
+    """Bring the outputs back from the run cache, "restored", or remove all but persistent ones for a "run".
+
+    An import, a frozen stage, or data that was added is "updated".
+    """
+    if stage.frozen or not stage.cmd:
         stage.reproduce()
         stage.dump(update_pipeline=False)
-        return True
+        return "updated"
     stage.remove_outs(ignore_remove=False)
     try:
         stage.repo.stage_cache.restore(stage)
     except RunCacheNotFoundError:
         stage.save_deps()
-        return False
+        return "run"
     commit(stage)
-    return True
+    return "restored"
 
 
 def commit(stage: Stage) -> None:

@@ -1,7 +1,8 @@
-"""How long stages take, by what each last took here: what the longest line of stages is, and what is left."""
+"""How long stages take, by what each last took here: for the longest path and the time left."""
 
 import json
 import statistics
+from contextlib import suppress
 from pathlib import Path
 
 import networkx as nx
@@ -12,7 +13,10 @@ from dvc.stage import Stage
 def record(stage: Stage, seconds: float) -> None:
     """Remember the seconds of a stage in a file that neither Git nor DVC tracks."""
     file = _file(stage.repo)
-    file.write_text(json.dumps({**_read(file), stage.addressing: round(seconds, 1)}), encoding="utf-8")
+    partial = file.with_suffix(".tmp")
+    with suppress(OSError):  # only an estimate
+        partial.write_text(json.dumps({**_read(file), stage.addressing: round(seconds, 1)}), encoding="utf-8")
+        partial.replace(file)
 
 
 def recorded(repo: Repo, graph: nx.DiGraph) -> dict[Stage, float]:
@@ -22,12 +26,12 @@ def recorded(repo: Repo, graph: nx.DiGraph) -> dict[Stage, float]:
     return {stage: known.get(stage.addressing, mean) for stage in graph}
 
 
-def longest(graph: nx.DiGraph, seconds: dict[Stage, float]) -> dict[Stage, float]:
-    """The seconds of the longest line of stages that starts with each, of which one needs the other."""
-    line: dict[Stage, float] = {}
+def longest_paths(graph: nx.DiGraph, seconds: dict[Stage, float]) -> dict[Stage, float]:
+    """The seconds of the longest path through the graph that starts with each stage."""
+    path: dict[Stage, float] = {}
     for stage in nx.topological_sort(graph):  # from the ends: edges lead to what a stage needs
-        line[stage] = seconds[stage] + max((line[after] for after in graph.predecessors(stage)), default=0)
-    return line
+        path[stage] = seconds[stage] + max((path[after] for after in graph.predecessors(stage)), default=0)
+    return path
 
 
 def _file(repo: Repo) -> Path:
@@ -35,4 +39,7 @@ def _file(repo: Repo) -> Path:
 
 
 def _read(file: Path) -> dict[str, float]:
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    try:
+        return {name: float(seconds) for name, seconds in json.loads(file.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError):  # none yet, or damaged: only an estimate
+        return {}

@@ -1,4 +1,4 @@
-"""The entry of every stage script: typed options in; one clear line out when the user can cure what went wrong."""
+"""The entry of every stage script: typed options in; one clear line out when the user can fix what went wrong."""
 
 import dataclasses
 import inspect
@@ -47,7 +47,7 @@ def run(*commands: Callable, **named: Callable) -> None:
     except (Exception, StoppedError) as error:
         if _received:  # whatever other libraries made of it on its way
             number = signal.Signals(_received[0])
-            _end(128 + number, f"stopped by {number.name}; run it again to go on")
+            _end(128 + number, f"interrupted ({number.name}); rerun to resume")
         match error:
             case InputError():
                 _end(1, f"error: {error}")

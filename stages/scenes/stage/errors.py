@@ -1,10 +1,10 @@
-"""What goes wrong through no fault of the code, said for the person who can cure it."""
+"""What goes wrong through no fault of the code, said for the person who can fix it."""
 
 import re
 
 
 class InputError(ValueError):
-    """A fault in a file or a parameter. Its message is one line that names the file or parameter and the cure."""
+    """A fault in a file or a parameter. Its message is one line that names the file or parameter and the fix."""
 
 
 class OutputError(InputError):
