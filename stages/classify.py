@@ -11,6 +11,7 @@ import typer
 
 from scenes.app.members import load, members_of, read_run
 from scenes.app.timeline import follow
+from scenes.evaluation.fusion import RULES
 from scenes.media.finding import find_media, shorten
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError, one_line
@@ -24,7 +25,7 @@ def main(
     files: Annotated[list[str], typer.Argument(help="video or audio files, folders of them, or - for standard input")],
     ensemble: Annotated[str, typer.Option(help="ensemble of dvc.yaml")] = "all_models",
     member: Annotated[list[str], typer.Option(help="classifiers instead of an ensemble: family/name, repeatable")] = (),
-    rule: Annotated[Literal["mean", "prod", "max"], typer.Option(help="fusion rule")] = "prod",
+    rule: Annotated[Literal[*RULES], typer.Option(help="fusion rule")] = "prod",
     audio: Annotated[Path | None, typer.Option(help="audio file to use with the one video")] = None,
     until: Annotated[float | None, typer.Option(help="stop as soon as the label has this probability", max=1.0)] = None,
     json: Annotated[Path | None, typer.Option(help="output .json: probabilities per member and second")] = None,

@@ -12,6 +12,7 @@ import typer
 from scenes.app.members import load, members_of, read_run
 from scenes.app.timeline import Timeline, follow
 from scenes.app.timeline_figure import Sketch
+from scenes.evaluation.fusion import RULES
 from scenes.media.finding import SOUND_FILES, VIDEO_FILES
 from scenes.reporting.colours import of_classes
 from scenes.stage.cli import run
@@ -28,7 +29,7 @@ PLAYER = """<video controls playsinline style="width: 100%; max-height: 24em"></
 def main(
     ensemble: Annotated[str, typer.Option(help="ensemble of dvc.yaml")] = "all_models",
     member: Annotated[list[str], typer.Option(help="classifiers instead of an ensemble: family/name, repeatable")] = (),
-    rule: Annotated[Literal["mean", "prod", "max"], typer.Option(help="fusion rule")] = "prod",
+    rule: Annotated[Literal[*RULES], typer.Option(help="fusion rule")] = "prod",
     port: Annotated[int, typer.Option(help="port on this machine, 127.0.0.1", min=1, max=65_535)] = 7860,
     largest: Annotated[str, typer.Option(help="maximum upload size")] = "1gb",
     checkout: Annotated[Path, typer.Option(help="folder of params.yaml, dvc.yaml and data/models")] = CHECKOUT,
