@@ -1,5 +1,6 @@
 """DVC's part of a stage, before and after its command, in the order of `dvc repro` (`dvc.stage.Stage.reproduce`)."""
 
+import gc
 import logging
 import os
 import re
@@ -42,6 +43,7 @@ def read_graph(names: list[str]) -> tuple[Repo, nx.DiGraph]:
     logging.getLogger("dvc").setLevel(logging.WARNING)
     for bars in ("dvc.progress", "dvc_data.callbacks"):  # none beside ours
         logging.getLogger(bars).setLevel(logging.CRITICAL)
+    gc.disable()  # of the many objects of a graph none goes: to look for garbage takes a tenth of the time
     try:
         repo = Repo()
         os.chdir(repo.root_dir)
@@ -50,6 +52,8 @@ def read_graph(names: list[str]) -> tuple[Repo, nx.DiGraph]:
     except DvcException as error:
         hint = "; dvc status shows where" if isinstance(error, PrettyDvcException) else ""
         raise InputError(f"{' '.join(str(error).split())}{hint}") from error
+    gc.freeze()
+    gc.enable()
     chosen = {name: [stage for stage in graph if _is_called(stage, name)] for name in names}
     for name, found in chosen.items():
         if not found:
