@@ -1,7 +1,9 @@
-"""The seven Keras applications of the paper's visual frameworks (Table IV), from ImageNet or untrained."""
+"""Keras applications, such as the seven of the paper's visual frameworks (Table IV), from ImageNet or untrained."""
 
 import sys
 import warnings
+from importlib import import_module
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 
@@ -15,16 +17,6 @@ applications = keras.applications
 VGG19_SIZE = 224
 SCENE = "scene"  # the last layer of a classifier, on top of the features
 
-MODULES: dict[str, ModuleType] = {
-    "Xception": applications.xception,
-    "VGG19": applications.vgg19,
-    "ResNet50": applications.resnet50,
-    "InceptionV3": applications.inception_v3,
-    "MobileNetV2": applications.mobilenet_v2,
-    "DenseNet121": applications.densenet,
-    "NASNetLarge": applications.nasnet,
-}
-
 
 def extractor(name: str, size: int, pretrained: bool, weights: str = "none") -> keras.Model:
     """Build a network up to its second-to-last layer: global average pooling, or fc2 for VGG19.
@@ -32,7 +24,7 @@ def extractor(name: str, size: int, pretrained: bool, weights: str = "none") -> 
     Parameters
     ----------
     name : str
-        One of the seven Keras applications.
+        One of Keras' applications, such as `InceptionV3`.
     size : int
         Height and width of the pictures, pixels.
     pretrained : bool
@@ -51,8 +43,7 @@ def extractor(name: str, size: int, pretrained: bool, weights: str = "none") -> 
     InputError
         If Keras does not have the network at this size, cannot get the weights, or they are another network's.
     """
-    if name not in MODULES:
-        raise InputError(f"network {name!r} is not one of {', '.join(MODULES)}")
+    _application(name)
     if weights != "none" and not pretrained:
         raise InputError(
             f"{name}: weights {weights} are given, but pretrained is false; set it to true, or weights: none"
@@ -79,8 +70,16 @@ def weights_inputs(weights: str) -> list[Path]:
     return [] if weights == "none" else [Path(weights)]
 
 
+def _application(name: str) -> ModuleType:
+    """The module of one of Keras' applications, with the preprocessing that belongs to its weights."""
+    build = getattr(applications, name, None)
+    if not isfunction(build):
+        raise InputError(f"network {name!r} is not one of Keras' applications, such as InceptionV3")
+    return import_module(build.__module__)
+
+
 def _build(name: str, size: int, top: bool, weights: str | None = None) -> keras.Model:
-    build, shape = getattr(MODULES[name], name), (size, size, 3)
+    build, shape = getattr(applications, name), (size, size, 3)
     if not top:
         return build(include_top=False, pooling="avg", weights=weights, input_shape=shape)
     full = build(weights=weights, input_shape=shape)
@@ -138,7 +137,7 @@ def pictures(frames: np.ndarray, clips: np.ndarray, seconds: np.ndarray, *, name
     clips, seconds : ndarray of int
         `[n]` each; seconds count from 0 to 9.
     name : str
-        One of the seven Keras applications; its own `preprocess_input` is applied.
+        One of Keras' applications; its own `preprocess_input` is applied.
     size : int
         Height and width wanted, pixels; other frames are resized (antialiased bilinear).
 
@@ -150,4 +149,4 @@ def pictures(frames: np.ndarray, clips: np.ndarray, seconds: np.ndarray, *, name
     chosen = frames[clips, seconds].astype(np.float32)
     if chosen.shape[1] != size:
         chosen = keras.ops.convert_to_numpy(keras.ops.image.resize(chosen, (size, size), "bilinear", antialias=True))
-    return MODULES[name].preprocess_input(chosen)
+    return _application(name).preprocess_input(chosen)
