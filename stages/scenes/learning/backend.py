@@ -18,10 +18,7 @@ if (_backend := os.environ.setdefault("KERAS_BACKEND", "tensorflow")) not in BAC
 # Keras imports these two wherever they are installed, for wrappers and plots: a quarter of a stage's start.
 _UNUSED = {"sklearn", "matplotlib"} - sys.modules.keys()
 sys.modules.update(dict.fromkeys(_UNUSED))
-# It also asks TensorFlow for what it may have as input: seconds for nothing, unless TensorFlow runs the networks.
-if _backend != "tensorflow":
-    sys.modules.setdefault("tensorflow", None)
-# And it tells torch's compiler, which nothing here uses, to leave two functions alone: two seconds to load it for that.
+# It tells torch's compiler, which nothing here uses, to leave two functions alone: two seconds to load it for that.
 if _backend == "torch" and "torch._dynamo" not in sys.modules:
     _compiler = ModuleType("torch._dynamo")
     _compiler.disable = lambda: lambda function: function
@@ -34,6 +31,10 @@ import keras  # noqa: E402
 
 for _name in _UNUSED:
     del sys.modules[_name]
+# It asks whether inputs are TensorFlow's, and imports TensorFlow for that: three seconds of a training for nothing,
+# unless TensorFlow runs the networks.
+if _backend != "tensorflow":
+    keras.src.utils.module_utils.tensorflow._available = False
 
 __all__ = ["keep_graphs_as_traced", "keras"]
 
