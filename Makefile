@@ -15,10 +15,9 @@ unexport PYTHONSAFEPATH
 
 .PHONY: all paper quick test test-all app test-app lint benchmark dag constraints clean
 
-# Stages that run at a time, by default one per core and at most 4. The threads of each are those of its command (threads
+# JOBS stages run at a time, by default one per core and at most 4. The threads of each are those of its command (threads
 # in params.yaml). JOBS=1 on one GPU.
-JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 4))')
-repro = python stages/repro.py --jobs $(JOBS)
+repro = python stages/repro.py $(if $(JOBS),--jobs $(JOBS))
 demo = Unless params.yaml says otherwise: synthetic clips, untrained networks. These figures say nothing of real scenes.
 
 all: .venv/installed dvc.yaml
@@ -35,8 +34,8 @@ quick: .venv/installed dvc.yaml
 		dvc metrics show metrics/audio_spectrogram/mel.json metrics/visual_image/InceptionV3.json \
 			metrics/fuse/mel_inception-*.json && echo "$(demo)"
 
-# JOBS files of tests at a time, each test on one thread.
-parallel = --numprocesses $(JOBS) --dist loadfile
+# JOBS files of tests at a time, by the same default, each test on one thread.
+parallel = --numprocesses $(or $(JOBS),logical) --maxprocesses $(or $(JOBS),4) --dist loadfile
 
 test: .venv/dev
 	@echo "Running the tests but the slow ones (make test-all)."

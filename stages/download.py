@@ -1,4 +1,4 @@
-"""Download a published data set, TAU Urban Audio-Visual Scenes 2021, and unpack it; resumes."""
+"""Download a published data set, TAU Urban Audio-Visual Scenes 2021, and unpack it. A rerun resumes."""
 
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -47,7 +47,7 @@ def main(
             if path.exists():
                 verify(path, archive.md5)
             else:
-                check = partial(verify, md5=archive.md5, fix="removed, rerun, or name another mirror")
+                check = partial(verify, md5=archive.md5, fix="it was removed; rerun, or name another mirror")
                 source = f"{url.rstrip('/')}/{archive.file}?download=1"
                 download(source, path, check, bar.update, archive.bytes)
             unpack(path, out, store / f"{archive.file}.csv")

@@ -1,8 +1,8 @@
-"""Write out what of the pipeline follows from params.yaml and from the code.
+"""Write the parts of the pipeline that follow from params.yaml and from the code.
 
-These are the stages that name many classifiers: DVC repeats a stage for each entry of a section, but cannot make all
-entries dependencies of one stage. And of each stage the modules that its script imports. Numbers stay in params.yaml:
-the same pipeline serves every params.yaml that has the same classifiers and ensembles.
+From params.yaml follow the stages that name many classifiers: DVC repeats a stage for each entry of a section, but
+cannot make all entries dependencies of one stage. From the code follow the modules that each stage depends on. Numbers
+stay in params.yaml: the same pipeline serves every params.yaml that has the same classifiers and ensembles.
 """
 
 import re

@@ -46,7 +46,7 @@ def main(
 
 
 def _job(*arguments: object) -> int:
-    """What a worker is sent: a function of the script itself, which Dask pickles with all that it calls."""
+    """Run on a worker: Dask pickles a function of the script itself with all that it calls."""
     return execute(*arguments)
 
 
@@ -79,7 +79,7 @@ def reproduce(
                     free.append(lane)
                     with reserved:
                         problem = finish(stage, future)
-                    for other, _, held, _ in running.values():  # DVC counts what two stages read once
+                    for other, _, held, _ in running.values():  # DVC records an input that two stages read once
                         held.enter_context(reserve(other))
                     if problem:
                         settle(stage, "failed", problem, *last_lines(stage))

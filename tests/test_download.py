@@ -235,7 +235,7 @@ def test_a_wrong_byte_is_never_unpacked(server):
         run(server)
     wrong, right = (hashlib.md5(data).hexdigest() for data in (bytes(content), ARCHIVES[name]))
     assert str(error.value) == (
-        f"tau/archives/{name}.part: MD5 is {wrong}, expected {right}; removed, rerun, or name another mirror"
+        f"tau/archives/{name}.part: MD5 is {wrong}, expected {right}; it was removed; rerun, or name another mirror"
     )
     assert tree() == expected(*(part for part in TREE if part != "video.2")) and not kept()
     server.files[name] = ARCHIVES[name]

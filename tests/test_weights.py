@@ -152,7 +152,7 @@ def test_a_mistyped_address_is_said_at_once(monkeypatch):
         (
             "a.pth",
             "0" * 32,
-            f"cache/a.pth.part: MD5 is {MD5}, expected {'0' * 32}; removed, rerun, or download it to",
+            f"cache/a.pth.part: MD5 is {MD5}, expected {'0' * 32}; it was removed; rerun, or download it to",
         ),
     ],
 )
@@ -177,7 +177,7 @@ def test_without_a_network_a_file_placed_by_hand_is_as_good(server):
 
 def test_an_unpublished_hash_is_recorded_and_held_to(server, capfd):
     path = fetch(f"{server.url}/a.pth", Path("a.pth"), None, 1.0)
-    assert f"a.pth: no published MD5; recorded {MD5}, against which later uses are verified" in capfd.readouterr().err
+    assert f"a.pth: no published MD5; recorded {MD5} to verify later uses" in capfd.readouterr().err
     assert Path("a.pth.md5").read_text() == f"{MD5}  a.pth\n"
     verify(path, None)
     assert not capfd.readouterr().err

@@ -1,15 +1,16 @@
-"""The modules of the project that can change what a stage computes: dependencies of the stage, each by itself."""
+"""Dependencies of a stage on code: the modules of the project that can change what it computes."""
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 from scenes.systems import AUDIO_SPECTROGRAM_STRICT, FAMILIES
 
 STAGES = Path(__file__).parents[1]
 SCENES = STAGES / "scenes"
-# What cannot change a number: the command line, help and error texts, writing, resuming; words of faults in files;
-# standard input, which is no file of a stage.
+# These cannot change a number: the command line, help and error texts, writing, resuming; the messages about faults in
+# files; standard input, which no stage reads.
 PLUMBING = {*(SCENES / "stage").glob("*.py"), SCENES / "media/faults.py", SCENES / "media/pipe.py"}
 # A table of names. Whichever module and features it names for a family are dependencies of the family's stages, so
 # that a new family puts nothing out of date. Scores take from it which media a member needs: there it is one.
@@ -41,11 +42,19 @@ def modules(command: str) -> list[str]:
 def _imported(start: Path) -> set[Path]:
     found, unread = set(), [start]
     while unread:
-        for node in ast.walk(ast.parse(unread.pop().read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "scenes":
-                module = STAGES / node.module.replace(".", "/")
-                names = [module / f"{alias.name}.py" for alias in node.names] if module.is_dir() else []
-                new = set(names or [module.with_suffix(".py")]) - found
-                unread += new
-                found |= new
+        new = _imports(unread.pop()) - found
+        unread += new
+        found |= new
+    return found
+
+
+@cache
+def _imports(file: Path) -> set[Path]:
+    """The modules of the project that a file itself imports."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "scenes":
+            module = STAGES / node.module.replace(".", "/")
+            names = [module / f"{alias.name}.py" for alias in node.names] if module.is_dir() else []
+            found |= set(names or [module.with_suffix(".py")])
     return found

@@ -1,4 +1,4 @@
-"""Downloading large files from slow servers: broken connections are taken up again where they broke."""
+"""Downloads of large files from slow servers: a broken connection is resumed where it broke."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from scenes.stage.errors import InputError
 
 RETRIES = 10  # failures in a row, without a byte between them
-PASSING = {408, 416, 429, 500, 502, 503, 504}  # statuses that say: later; after 416, from the start
+PASSING = {408, 416, 429, 500, 502, 503, 504}  # statuses after which it retries; after 416 from the start
 LONGEST_WAIT = 120  # seconds, unless the server asks for more
 TIMEOUT = 60  # seconds without an answer or a byte
 BLOCK = 2**16  # bytes: what a broken connection loses at most
@@ -32,8 +32,8 @@ def download(
     """Download a file, check it and put it in place; resumes a partial download.
 
     After a failure (no connection, a broken one, a status such as 429 or 503) it waits, twice as long each time or as
-    long as the server asks for, and goes on by an HTTP range. Of several processes that want the same file one
-    downloads it, the others wait.
+    long as the server asks for, and resumes with an HTTP range. If several processes want the same file, one downloads
+    it and the others wait.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def _part(path: Path) -> Path:
 
 @contextmanager
 def _alone(part: Path) -> Iterator[BinaryIO]:
-    """The part, opened to append, by this process alone; what another has put in place or removed is opened anew."""
+    """Open the part to append, in one process at a time; reopen it if another process moved or removed it meanwhile."""
     while True:
         with part.open("ab", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -57,14 +57,14 @@ def fetch(url: str, path: Path, md5: str | None, megabytes: float, blob: str | N
     def check(file: Path, fix: str = FIX) -> None:
         if blob:
             verify_blob(file, blob, fix)
-        elif md5 or file == path:  # of a part without a published hash nothing is known
+        elif md5 or file == path:  # a part without a published hash cannot be verified
             verify(file, md5, fix)
 
     if not path.exists():
         there, size = bytes_there(path), round(megabytes * 1e6)
         try:
             with naming(path), tqdm(total=size, initial=there, desc=path.name, unit="B", unit_scale=True) as bar:
-                download(url, path, partial(check, fix="removed, rerun"), bar.update, retries=RETRIES)
+                download(url, path, partial(check, fix="it was removed; rerun"), bar.update, retries=RETRIES)
         except OutputError:
             raise
         except InputError as error:
@@ -74,7 +74,7 @@ def fetch(url: str, path: Path, md5: str | None, megabytes: float, blob: str | N
 
 
 def verify(path: Path, md5: str | None, fix: str = FIX) -> None:
-    """Hold a file to its MD5; where none is published, to that of its first use, kept beside it in `<file>.md5`.
+    """Verify a file's MD5; if none is published, that of its first use, which is recorded in `<file>.md5`.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def verify(path: Path, md5: str | None, fix: str = FIX) -> None:
     md5 : str or None
         Its published MD5.
     fix : str
-        What the user is told to do about another one.
+        What the error tells the user to do.
 
     Raises
     ------
@@ -96,17 +96,14 @@ def verify(path: Path, md5: str | None, fix: str = FIX) -> None:
     if md5 is None and not record.exists():
         with writing(record) as temporary:
             temporary.write_text(f"{found}  {path.name}\n", encoding="utf-8")
-        print(
-            f"{path}: no published MD5; recorded {found}, against which later uses are verified",
-            file=sys.stderr,
-        )
+        print(f"{path}: no published MD5; recorded {found} to verify later uses", file=sys.stderr)
     expected = md5 or record.read_text(encoding="utf-8")[:32]
     if found != expected:
         raise InputError(f"{path}: MD5 is {found}, expected {expected}; {fix}")
 
 
 def verify_blob(path: Path, sha1: str, fix: str = FIX) -> None:
-    """Hold a file to the SHA-1 that Git gives it: that of the word blob, its size, a zero byte and its content.
+    """Verify the SHA-1 that Git gives a file: that of the word blob, its size, a zero byte and its content.
 
     Raises
     ------

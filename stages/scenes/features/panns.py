@@ -8,6 +8,7 @@ Sound is mono at 32 kHz, in [-1, 1]. Dropout and augmentation act in training on
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -139,7 +140,7 @@ class STFT(nn.Module):
         return x.real.square() + x.imag.square()
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """What the five have in common: a head on the maps that `maps` makes of sound."""
 
     def __init__(self):
@@ -180,9 +181,9 @@ class Network(nn.Module):
         x = x.amax(2) + x.mean(2)
         return x if layer == "pool" else F.relu(self.fc1(x))
 
+    @abstractmethod
     def maps(self, waveforms: torch.Tensor) -> torch.Tensor:
         """From `[batch, samples]` to `[batch, channels, steps]` or `[batch, channels, steps, bands]`."""
-        raise NotImplementedError
 
 
 class LogMelNetwork(Network):

@@ -253,9 +253,9 @@ class Media:
         return stated if stated and stated - end > max(LACKING[0], LACKING[1] * stated) else None
 
     def _judge(self, ends: dict[av.stream.Stream, float | Fraction], whole: bool = True) -> None:
-        """Warn of what the wanted tracks lack, which end then or, if not whole, were read until then.
+        """Warn of what is missing or damaged in the wanted tracks; refuse the file if too much of each is.
 
-        The file is refused where it is too much of each.
+        `ends` are the seconds at which the tracks ended or, if not `whole`, up to which they were read.
         """
         faults, useless = [], []
         for track, end in ends.items():

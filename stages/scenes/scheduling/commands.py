@@ -81,7 +81,7 @@ def executor(dask: str, jobs: int | None, stopped: list[int]) -> Iterator[tuple[
     jobs : int or None
         How many calls run at a time; None: one per core up to 4, one per thread of a cluster's workers.
     stopped : list of int
-        Once it is not empty, nothing is wanted any more.
+        The signals that arrived; once it is not empty, running commands are ended.
 
     Yields
     ------
@@ -109,7 +109,7 @@ def executor(dask: str, jobs: int | None, stopped: list[int]) -> Iterator[tuple[
 
 
 def _connect(address: str) -> "Client":
-    """A client of a Dask scheduler whose workers get this module from it."""
+    """A client of a Dask scheduler; this module is sent to the workers, which need not have it."""
     import cloudpickle
     from distributed import Client  # a second, which only a cluster is worth
 
@@ -123,7 +123,7 @@ def _connect(address: str) -> "Client":
 
 
 def _wanted_by_scheduler() -> bool:
-    """Whether the task that asks is still one of the cluster's, whose client or scheduler may have gone."""
+    """Whether the current task still belongs to the cluster, whose client or scheduler may have gone."""
     from distributed import get_worker
 
     worker = get_worker()

@@ -43,7 +43,7 @@ def read_graph(names: list[str]) -> tuple[Repo, nx.DiGraph]:
     logging.getLogger("dvc").setLevel(logging.WARNING)
     for bars in ("dvc.progress", "dvc_data.callbacks"):  # none beside ours
         logging.getLogger(bars).setLevel(logging.CRITICAL)
-    gc.disable()  # of the many objects of a graph none goes: to look for garbage takes a tenth of the time
+    gc.disable()  # a graph has many objects, which all stay: looking for garbage takes a tenth of the time
     try:
         repo = Repo()
         os.chdir(repo.root_dir)
@@ -93,7 +93,7 @@ def finish(stage: Stage, future: Future) -> str:
 
 @contextmanager
 def locked(repo: Repo, stopped: list[int]) -> Iterator[bool]:
-    """DVC's lock, waited for while another of its commands has it; False if a signal comes before that ends."""
+    """Acquire DVC's lock, waiting while another DVC command holds it; yields False if a signal arrives first."""
     told = False
     with ExitStack() as stack:
         while not stopped:
@@ -110,14 +110,14 @@ def locked(repo: Repo, stopped: list[int]) -> Iterator[bool]:
 
 
 def reserve(stage: Stage) -> AbstractContextManager[None]:
-    """Keep other processes of DVC from what the stage reads and writes, by the lock of DVC's own calls."""
+    """Lock what the stage reads and writes against other DVC processes, by the lock that DVC's own calls use."""
     repo = stage.repo
     files = [[item.fs_path for item in items] for items in (stage.deps, stage.outs)]
     return rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), *files, repo.config["core"].get("hardlink_lock", False))
 
 
 def changed(stage: Stage) -> bool:
-    """As `Stage.changed`, but without its three locks, which take longer than to look."""
+    """As `Stage.changed`, but without its three locks, which take longer than the comparison."""
     if stage.changed_stage() or stage.always_changed or stage.is_callback:
         return True
     return any(item.status() for item in (*(() if stage.frozen else stage.deps), *stage.outs))
