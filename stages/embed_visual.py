@@ -35,7 +35,7 @@ def main(
     inputs = [media, frames, *weights_inputs(weights)]
     map_clips(
         partial(_frames, frames=frames), filmed, (SECONDS, prepare().output_shape[-1]), "float32", out, inputs,
-        network=partial(_embed, prepare=prepare, name=network, size=size),
+        network=partial(_embed, prepare=prepare),
     )  # fmt: skip
 
 
@@ -43,8 +43,8 @@ def _frames(row: int, frames: Path) -> np.ndarray:
     return open_array(frames)[row]
 
 
-def _embed(frames: np.ndarray, prepare: partial, name: str, size: int) -> np.ndarray:
-    return embed(frames, prepare(), name, size)
+def _embed(frames: np.ndarray, prepare: partial) -> np.ndarray:
+    return embed(frames, prepare())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import pandas as pd
 import typer
 
 from scenes.classifiers.baseline import build, columns, loader, open_embeddings
@@ -14,6 +15,7 @@ from scenes.evaluation.scoring import evaluate
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches, Load
 from scenes.learning.inference import batch_size, load_weights, predict, refuse_not_finite
+from scenes.learning.trainer import as_stored, behind
 from scenes.stage.cli import run
 from scenes.stage.outputs import write_array
 from scenes.systems import AUDIO_SPECTROGRAM_STRICT, FAMILIES, Family
@@ -37,7 +39,8 @@ def classifier(family: Family, strict: bool = False) -> Callable:
         rows = clips[clips["fold"] != "train"].reset_index(drop=True) if strict else clips
         arrays = [open_rows(path, rows) for path in features]
         network = made.network(options, arrays, len(table))
-        probabilities = _predict(network, model, made.load(options, arrays), rows, family.media)
+        front, load = made.front(options, arrays), made.load(options, arrays)
+        probabilities = _predict(network, front, model, load, rows, family.media)
         write_array(predictions, probabilities)
         evaluate(clips, table, probabilities, confusion, metrics)
 
@@ -60,17 +63,25 @@ def baseline(
     embeddings = open_embeddings(system, embedding, clips)
     frames, dimension = embeddings[0].shape[1:]
     network = build(system, dimension, len(table))
-    probabilities = _predict(network, model, loader(embeddings), clips, columns(system), frames)
+    front = as_stored(network.input_shape[-1])
+    probabilities = _predict(network, front, model, loader(embeddings), clips, columns(system), frames)
     write_array(predictions, probabilities)
     seconds, of_clips = baseline_scores.seconds(probabilities), baseline_scores.clips(probabilities)
     evaluate(clips, table, seconds, confusion, metrics, of_clips)
 
 
 def _predict(
-    network: keras.Model, model: Path, load: Load, split, media: list[str], units: int = SECONDS
+    network: keras.Model,
+    front: keras.Model,
+    model: Path,
+    load: Load,
+    split: pd.DataFrame,
+    media: list[str],
+    units: int = SECONDS,
 ) -> np.ndarray:
     """Probabilities float32 `[clips not in train, units, classes]`, NaN for a clip that lacks one of `media`."""
     load_weights(network, model)
+    network = behind(front, network)
     clips = split[split["fold"] != "train"]
     present = (clips[media] != "").all(axis=1).to_numpy()
     probabilities = np.full((len(clips), units, network.output_shape[-1]), np.nan, np.float32)

@@ -14,6 +14,7 @@ from scenes.evaluation.disturbed_scores import seconds_used
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
 from scenes.learning.inference import batch_size, load_weights, predict, refuse_not_finite
+from scenes.learning.trainer import behind
 from scenes.stage.cli import run
 from scenes.stage.outputs import write_array
 from scenes.systems import FAMILIES, Family
@@ -37,6 +38,7 @@ def classifier(family: Family) -> Callable:
         disturbed = open_rows(features, evaluated)
         network = made.network(options, [disturbed], len(read_classes(classes)))
         load_weights(network, model)
+        network = behind(made.front(options, [disturbed]), network)
         load, (medium,) = partial(made.load, options), family.media
         write_array(predictions, _predict(network, model, disturbed, load, evaluated[medium], seconds))
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from scenes.classifiers import audio_spectrogram, visual_image
-from scenes.classifiers.audio_visual import Options, audio_visual, load
+from scenes.classifiers.audio_visual import Options, audio_visual, front, load
 from scenes.classifiers.image_networks import classifier, warn_if_enlarged, weights_inputs
 from scenes.dataset.tables import open_rows, read_classes, read_split
 from scenes.learning.inference import load_weights
@@ -50,7 +50,7 @@ def main(
         started = weights_inputs(weights)
     joint = audio_visual(audio, image, len(table), options.mlp_widths, options.mlp_dropout)
     inputs = [split, classes, spectrogram, frames, *started]
-    train(joint, load(options, arrays), clips, table, media, inputs, model, history, recipe)
+    train(joint, front(options, arrays), load(options, arrays), clips, table, media, inputs, model, history, recipe)
 
 
 if __name__ == "__main__":

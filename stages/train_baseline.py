@@ -19,6 +19,7 @@ from scenes.classifiers.baseline import (
 )
 from scenes.dataset.tables import hold_out, read_classes, read_split
 from scenes.learning.inference import load_weights
+from scenes.learning.trainer import as_stored
 from scenes.learning.training import Recipe, prepare, train
 from scenes.stage import options
 from scenes.stage.cli import run
@@ -37,9 +38,11 @@ def main(
     ] = 0.1,
     epochs: options.Epochs = 199,
     batch: options.Batch = 64,
+    micro_batch: options.MicroBatch = None,
     lr: options.LearningRate = 1e-4,
     l2: options.L2 = 1e-4,
     precision: options.Precision = "float32",
+    save_minutes: options.SaveMinutes = 10,
     seed: options.Seed = 0,
     split_seed: Annotated[
         int, typer.Option(help="seed of the choice of validation locations", min=0, max=2**32 - 1)
@@ -51,7 +54,7 @@ def main(
     own = hold_out(clips.assign(fold=clips["fold"].replace("validation", "evaluate")), validation, split_seed)
     embeddings = open_embeddings(system, embedding, clips)
     frames, dimension = embeddings[0].shape[1:]
-    recipe = Recipe(epochs, batch, frames, lr, l2, ["original"], 1.0, False, seed, precision)
+    recipe = Recipe(epochs, batch, micro_batch, frames, lr, l2, ["original"], 1.0, False, seed, precision, save_minutes)
     prepare(recipe)
     inputs = [split, classes, *(Path(embedding.format(modality=modality)) for modality in MODALITIES[system])]
     if system == "official":
@@ -66,7 +69,8 @@ def main(
         if present.any():
             set_moments(network, *moments(embeddings, np.flatnonzero(present)))
     load, media = loader(embeddings), columns(system)
-    train(network, load, own, table, media, inputs, model, history, recipe, frames, keep="best")
+    front = as_stored(network.input_shape[-1])
+    train(network, front, load, own, table, media, inputs, model, history, recipe, frames, keep="best")
 
 
 if __name__ == "__main__":

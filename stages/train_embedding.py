@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from scenes.classifiers.embedding import Options, load, network
+from scenes.classifiers.embedding import Options, front, load, network
 from scenes.dataset.tables import open_rows, read_classes, read_split
 from scenes.learning.training import Recipe, prepare, train
 from scenes.stage.cli import run
@@ -27,7 +27,8 @@ def main(
     media = FAMILIES[family.replace("-", "_")].media
     prepare(recipe)
     net = network(options, arrays, len(table))
-    train(net, load(options, arrays), clips, table, media, [split, classes, embedding], model, history, recipe)
+    inputs = [split, classes, embedding]
+    train(net, front(options, arrays), load(options, arrays), clips, table, media, inputs, model, history, recipe)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from scenes.classifiers.image_networks import classifier, warn_if_enlarged, weights_inputs
-from scenes.classifiers.visual_image import Options, load
+from scenes.classifiers.visual_image import Options, front, load
 from scenes.dataset.tables import open_rows, read_classes, read_split
 from scenes.learning.training import Recipe, prepare, train
 from scenes.stage.cli import run
@@ -29,7 +29,7 @@ def main(
     prepare(recipe)
     net = classifier(options.network, options.size, pretrained, len(table), weights)
     inputs = [split, classes, frames, *weights_inputs(weights)]
-    train(net, load(options, arrays), clips, table, media, inputs, model, history, recipe)
+    train(net, front(options, arrays), load(options, arrays), clips, table, media, inputs, model, history, recipe)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scenes.classifiers.audio_spectrogram import Options, load, network
+from scenes.classifiers.audio_spectrogram import Options, front, load, network
 from scenes.dataset.tables import open_rows, read_classes, read_split
 from scenes.learning.training import Recipe, prepare, train
 from scenes.stage.cli import run
@@ -17,7 +17,8 @@ def main(
     media = FAMILIES["audio_spectrogram"].media
     prepare(recipe)
     net = network(options, arrays, len(table))
-    train(net, load(options, arrays), clips, table, media, [split, classes, spectrogram], model, history, recipe)
+    inputs = [split, classes, spectrogram]
+    train(net, front(options, arrays), load(options, arrays), clips, table, media, inputs, model, history, recipe)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from scenes.learning.callbacks import HISTORY_COLUMNS, TIMING_COLUMNS
 from scenes.learning.inference import BATCH, batch_size, forward
 from scenes.learning.mixup import MixedBatches
 from scenes.learning.optimizer import FlatAdam, adam
-from scenes.learning.training import Recipe, Trainer, train
+from scenes.learning.trainer import Trainer, as_stored
+from scenes.learning.training import Recipe, train
 from scenes.stage.errors import InputError
 
 layers = keras.layers
@@ -94,6 +95,14 @@ def load(clips, seconds):
     return SAMPLES[clips, seconds]
 
 
+FRONT = as_stored(6)
+
+
+def trainer_of(network: keras.Model, optimizer: keras.optimizers.Optimizer, l2: float = 0.0) -> Trainer:
+    """Of pairs of which mixup makes two samples each."""
+    return Trainer(as_stored(network.input_shape[-1]), network, 2, optimizer, l2)
+
+
 def test_loss_is_equation_1():
     network, l2 = small_network(), 0.03
     samples, targets = SAMPLES[:4, 0], np.array([[0.7, 0.3, 0], [0, 0.5, 0.5], [0, 0, 1], [1, 0, 0]], np.float32)
@@ -103,7 +112,8 @@ def test_loss_is_equation_1():
     norm = sum(
         (keras.ops.convert_to_numpy(variable).astype(np.float64) ** 2).sum() for variable in network.trainable_variables
     )
-    loss = Trainer(network, keras.optimizers.SGD(), l2).evaluate(samples, targets, verbose=0)[0]
+    pairs = (samples.reshape(2, 2, 6), np.tile(np.float32([1, 0]), (2, 1)))  # unmixed
+    loss = trainer_of(network, keras.optimizers.SGD(), l2).evaluate(pairs, targets.reshape(2, 2, 3), verbose=0)[0]
     assert loss == pytest.approx(divergence + l2 / 2 * norm, rel=1e-5)
 
 
@@ -122,6 +132,28 @@ def test_flat_adam_takes_keras_steps():
         ends.append([keras.ops.convert_to_numpy(variable) for variable in variables])
     for start, expected, found in zip(starts, *ends, strict=True):
         assert np.abs(expected - start).max() > 0.02
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_flat_adam_averages_gradients_as_keras_does():
+    generator = np.random.default_rng(0)
+    starts = [generator.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (5,))]
+    ends = []
+    for optimizer in (
+        keras.optimizers.Adam(0.01, gradient_accumulation_steps=4),
+        FlatAdam(0.01, gradient_accumulation_steps=4),
+    ):
+        variables = [keras.Variable(start) for start in starts]
+        optimizer.build(variables)
+        generator = np.random.default_rng(1)
+        for call in range(1, 13):
+            gradients = [generator.standard_normal(start.shape).astype(np.float32) for start in starts]
+            before = keras.ops.convert_to_numpy(variables[0])
+            optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in gradients], variables)
+            assert (keras.ops.convert_to_numpy(variables[0]) != before).any() == (call % 4 == 0)
+        assert int(optimizer.iterations) == 3
+        ends.append([keras.ops.convert_to_numpy(variable) for variable in variables])
+    for expected, found in zip(*ends, strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
@@ -169,8 +201,9 @@ def test_batches_in_order_and_shuffled():
     np.testing.assert_array_equal(shuffled[0][1], TARGETS[first[0, :4]])
 
     mixed = MixedBatches(load, clips, TARGETS, 4, 3, 1, parts=["beta", "original"], alpha=0.4)
-    assert mixed[0][0].shape == (8, 6)
-    np.testing.assert_array_equal(mixed[0][0], mixed[0][0])
+    (samples, weights), labels = mixed[0]
+    assert samples.shape == (2, 2, 6) and weights.shape == (2, 4) and labels.shape == (2, 4, 3)
+    np.testing.assert_array_equal(weights, mixed[0][0][1])
 
 
 def test_forward_fills_the_last_batch_and_drops_the_filling():
@@ -195,9 +228,9 @@ def run_training(
     classes = pd.DataFrame({"class": list("abc")})
     if not Path("input").exists():  # or it would be another input, and the training start anew
         Path("input").touch()
-    recipe = replace(Recipe(epochs, 10, 10, 0.01, 1e-4, ["beta"], 0.4, True, 0), **changes)
+    recipe = replace(Recipe(epochs, 10, None, 10, 0.01, 1e-4, ["beta"], 0.4, True, 0), **changes)
     model, history = Path(folder, "m.weights.h5"), Path(folder, "h.csv")
-    train(network, load, split, classes, ["audio"], [Path("input")], model, history, recipe, keep=keep)
+    train(network, FRONT, load, split, classes, ["audio"], [Path("input")], model, history, recipe, keep=keep)
     return pd.read_csv(history)
 
 
@@ -276,9 +309,32 @@ def states() -> list[Path]:
     return sorted(Path(".resume").glob("cut-*/epoch-*"))
 
 
+@pytest.mark.parametrize("changes", [{}, {"keep": "best"}, {"batch": 30, "micro_batch": 10, "mixup": ["beta"]}])
+def test_a_training_killed_within_an_epoch_goes_on_at_its_step(monkeypatch, changes):
+    """With dropout, whose random numbers go on too, and a history as if nothing had been."""
+    brief = {"epochs": 3, "save_minutes": 0, **changes}
+    run_training("whole", small_network(0.2), **brief)
+    for call in (3, 5, 6):
+        left = [call]
+
+        def kill(log, batch, logs=None, left=left, write=callbacks.EpochLog.on_train_batch_end):
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+            write(log, batch, logs)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(callbacks.EpochLog, "on_train_batch_end", kill)
+            run_training("cut", small_network(0.2), **brief)
+    assert any(not state.name.endswith("-000000000") for state in states())
+    run_training("cut", small_network(0.2), **brief)
+    assert Path("cut/h.csv").read_bytes() == Path("whole/h.csv").read_bytes()
+    assert Path("cut/m.weights.h5").read_bytes() == Path("whole/m.weights.h5").read_bytes()
+
+
 def test_two_states_are_kept_each_with_its_history():
     interrupt(4, batch=60)
-    assert [state.name for state in states()] == ["epoch-000003", "epoch-000004"]
+    assert [state.name for state in states()] == ["epoch-000003-000000000", "epoch-000004-000000000"]
     assert [len(pd.read_csv(state / "history.csv")) for state in states()] == [3, 4]
     assert not list(Path(".resume").rglob("unfinished*"))
 
@@ -297,21 +353,21 @@ def lengthen(path: Path) -> None:
 
 def of_another_network(path: Path) -> None:
     x = keras.Input((6,))
-    Trainer(keras.Model(x, layers.Dense(3)(layers.Dense(7)(x))), keras.optimizers.Adam(), 0.0).save_weights(path)
+    trainer_of(keras.Model(x, layers.Dense(3)(layers.Dense(7)(x))), keras.optimizers.Adam()).save_weights(path)
 
 
 def of_another_optimizer(path: Path) -> None:
-    Trainer(small_network(0.2), keras.optimizers.SGD(), 0.0).save_weights(path)
+    trainer_of(small_network(0.2), keras.optimizers.SGD()).save_weights(path)
 
 
 def of_nan(path: Path) -> None:
     network = small_network(0.2)
     network.layers[-1].bias.assign([0.0, np.nan, 0.0])
-    (network if path.name == callbacks.BEST else Trainer(network, adam(0.01), 0.0)).save_weights(path)
+    (network if path.name == callbacks.BEST else trainer_of(network, adam(0.01))).save_weights(path)
 
 
 def of_infinite_moments(path: Path) -> None:
-    trainer = Trainer(small_network(0.2), adam(0.01), 0.0)
+    trainer = trainer_of(small_network(0.2), adam(0.01))
     moment = trainer.optimizer.variables[-1]
     moment.assign(np.full(moment.shape, np.inf, np.float32))
     trainer.save_weights(path)
@@ -351,7 +407,7 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(file, harm, whole_and
     harm(states()[-1] / file)
     run_training("cut", small_network(0.2), **BRIEF)
     (line,) = warned(capfd)
-    assert re.search(r"epoch-000003: unusable \(.+\); the training resumes after epoch 2$", line)
+    assert re.search(r"epoch-000003-000000000: unusable \(.+\); the training resumes after epoch 2$", line)
     assert_same("cut", "whole")
 
 
@@ -362,7 +418,7 @@ def test_without_a_usable_state_training_starts_again_and_warns_once(whole_and_c
     interrupt(1, **BRIEF)
     (line,) = warned(capfd)
     assert "epoch-000003" in line and line.endswith("; the training starts again")
-    assert [state.name for state in states()] == ["epoch-000001"]
+    assert [state.name for state in states()] == ["epoch-000001-000000000"]
     run_training("cut", small_network(0.2), **BRIEF)
     assert not warned(capfd)
     assert_same("cut", "whole")
@@ -437,8 +493,8 @@ def poisoned(epoch: int):
     get = MixedBatches.__getitem__
 
     def batch(batches, index):
-        samples, targets = get(batches, index)
-        return samples * (np.nan if batches.epoch == epoch - 1 and index == 1 else 1), targets
+        (samples, weights), targets = get(batches, index)
+        return (samples * (np.nan if batches.epoch == epoch - 1 and index == 1 else 1), weights), targets
 
     return batch
 
@@ -451,7 +507,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_leaves_the_last_good_state(
         with monkeypatch.context() as patch, pytest.raises(InputError, match=message):
             patch.setattr(MixedBatches, "__getitem__", poisoned(epoch=4))
             run_training("cut", small_network(0.2), batch=30)
-        assert not Path("cut").exists() and [state.name for state in states()] == ["epoch-000002", "epoch-000003"]
+        assert not Path("cut").exists() and [state.name[:12] for state in states()] == ["epoch-000002", "epoch-000003"]
     run_training("cut", small_network(0.2), batch=30)
     assert not warned(capfd)
     run_training("whole", small_network(0.2), batch=30)
@@ -483,14 +539,14 @@ def spoil(network: keras.Model) -> None:
 
 
 def test_weights_that_are_not_finite_are_not_saved_as_a_state(monkeypatch):
-    monkeypatch.setattr(callbacks.EpochLog, "validate", lambda log: spoil(log.network) or {})
+    monkeypatch.setattr(callbacks.EpochLog, "validate", lambda log: spoil(log.network.layers[-1]) or {})
     with pytest.raises(InputError, match="its weights or moments are not finite after epoch 1, with learning rate"):
         run_training("cut", small_network())
     assert not Path("cut").exists() and not states()
 
 
 def test_weights_that_are_not_finite_are_not_saved_as_the_model(monkeypatch):
-    monkeypatch.setattr(training, "reestimate", lambda network, batches: spoil(network))
+    monkeypatch.setattr(training, "reestimate", lambda network, batches: spoil(network.layers[-1]))
     with pytest.raises(InputError, match="its weights are not finite after the last epoch, with learning rate"):
         run_training("cut", small_network(), epochs=2)
     assert not Path("cut").exists() and states()
@@ -500,7 +556,7 @@ STEP = """
 import numpy as np
 from scenes.learning.backend import keras
 keras.config.set_floatx("float64")  # the first layers' gradients cancel down to float32's rounding
-from scenes.learning.training import Trainer
+from scenes.learning.trainer import Trainer
 from scenes.classifiers.vgg14 import Options, vgg14
 generator = np.random.default_rng(0)
 network = vgg14(10, Options([8, 16, 32, 64], 64, [0.0] * 4, 0.0))
@@ -510,7 +566,9 @@ for variable in network.trainable_variables:
 samples = generator.standard_normal((4, 128, 128, 6)).astype("float64")
 targets = generator.dirichlet(np.ones(10), 4).astype("float64")
 before = [np.array(keras.ops.convert_to_numpy(v)) for v in network.trainable_variables]
-loss = Trainer(network, keras.optimizers.SGD(1.0), 1e-4).train_on_batch(samples, targets)[0]
+front = keras.Model(network.input, keras.layers.Identity()(network.input))
+pairs = samples.reshape(2, 2, 128, 128, 6), np.tile(np.float32([1, 0]), (2, 1))  # unmixed
+loss = Trainer(front, network, 2, keras.optimizers.SGD(1.0), 1e-4).train_on_batch(pairs, targets.reshape(2, 2, 10))[0]
 after = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
 np.savez(f"{keras.backend.backend()}.npz", *[b - a for b, a in zip(before, after)], loss=loss)
 """
@@ -546,7 +604,8 @@ from scenes.learning.backend import keras
 import tensorflow as tf
 import train_embedding
 from scenes.learning.gpus import replicas
-from scenes.learning.training import Recipe, Trainer, prepare, train
+from scenes.learning.trainer import Trainer, as_stored
+from scenes.learning.training import Recipe, prepare, train
 from scenes.stage.cli import run
 
 [processor] = tf.config.list_physical_devices("CPU")
@@ -555,7 +614,7 @@ halves = tf.config.list_logical_devices("CPU")
 strategy = tf.distribute.MirroredStrategy([half.name for half in halves])
 tf.distribute.MirroredStrategy = lambda: strategy
 compute_loss = Trainer.compute_loss
-options = "--epochs 3 --batch 30 --lr 0.01 --l2 0.1 --dropout 0 --widths 16 --widths 16"
+options = "--epochs 3 --batch 28 --lr 0.01 --l2 0.1 --dropout 0 --widths 16 --widths 16"
 for number in (1, 2):
     tf.config.list_logical_devices = lambda kind: halves[:number]
     def step(*arguments, **keywords):
@@ -567,7 +626,7 @@ for number in (1, 2):
     run(train_embedding.main)
 
 # One step on all samples at once, half of them on each.
-recipe = Recipe(1, 80, 10, 0.0, 0.0, ["original"], 0.4)
+recipe = Recipe(1, 80, None, 10, 0.0, 0.0, ["original"], 0.4)
 prepare(recipe)
 inputs = keras.Input((6,))
 norm, dropout = keras.layers.BatchNormalization(momentum=0.5), keras.layers.Dropout(0.5)
@@ -575,7 +634,8 @@ network = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(dropou
 samples = np.random.default_rng(0).standard_normal((8, 10, 6)).astype("float32")
 split = pd.DataFrame({"scene": list("abcabcab"), "fold": "train", "audio": "x"})
 Path("input").touch()
-train(network, lambda clips, seconds: samples[clips, seconds], split, pd.DataFrame({"class": list("abc")}), ["audio"],
+classes = pd.DataFrame({"class": list("abc")})
+train(network, as_stored(6), lambda clips, seconds: samples[clips, seconds], split, classes, ["audio"],
       [Path("input")], Path("m.weights.h5"), Path("h.csv"), recipe)
 masks = tf.function(lambda: tf.distribute.get_strategy().run(lambda: dropout(tf.ones((4, 50)), training=True)))()
 np.savez("copies.npz", *masks.values, means=[copy.numpy() for copy in norm.moving_mean.value.values],

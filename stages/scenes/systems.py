@@ -7,7 +7,8 @@ for the member's name. Row i of it is clip i.
 The module is one of `scenes.classifiers`. It has
 
 - `Options`, a dataclass: the numbers of the network, options of the command line,
-- `load(options, arrays)`: a function of clips and seconds, int `[n]` each, to the network's inputs `[n, ...]`,
+- `load(options, arrays)`: a function of clips and seconds, int `[n]` each, to rows as they are on disk, `[n, ...]`,
+- `front(options, arrays)`: the preprocessing, a Keras model from such rows to the network's inputs `[n, ...]`,
 - `network(options, arrays, classes)`: the untrained network, from inputs to probabilities `[n, classes]`.
 
 It is imported where it is needed, so that a stage depends on its own family's alone.

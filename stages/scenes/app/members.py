@@ -85,6 +85,7 @@ def load(run: Run, names: list[str]) -> list[Member]:
     os.environ.setdefault("OMP_NUM_THREADS", str(run.params["threads"]))
     from scenes.learning.backend import keras  # only now: it asks for both
     from scenes.learning.inference import load_weights
+    from scenes.learning.trainer import behind
 
     members = []
     for name in names:
@@ -99,9 +100,11 @@ def load(run: Run, names: list[str]) -> list[Member]:
         _hold(run, f"train-{name.partition('/')[0].replace('_', '-')}@{key}", asdict(options))
         features = [_feature(run, feature) for feature in family.features_of(key)]
         keras.config.set_dtype_policy("float32")
-        network = family.implementation.network(options, [np.empty((0, *f.shape)) for f in features], len(run.classes))
+        made, rows = family.implementation, [np.empty((0, *f.shape), f.dtype) for f in features]
+        network = made.network(options, rows, len(run.classes))
         load_weights(network, weights)
-        inputs = partial(_inputs, partial(family.implementation.load, options), features, family.media)
+        network = behind(made.front(options, rows), network)
+        inputs = partial(_inputs, partial(made.load, options), features, family.media)
         needs = needs_of(name, run.params["audio_embedding"]["unit"], partial(_patch_needs, run))
         members.append(Member(name, family.media, inputs, network, needs))
     return members
@@ -191,6 +194,7 @@ class Feature(NamedTuple):
 
     medium: str  # audio, [2, samples], or video, [10, size, size, 3]
     shape: tuple[int, ...]  # of a clip's row
+    dtype: str
     extract: Callable[[np.ndarray], np.ndarray]
 
 
@@ -214,7 +218,7 @@ def _spectrogram(run: Run, kind: str) -> Feature:
         with threadpool_limits(limits=1):  # as the stage has it: a sum's last digits depend on how it is shared out
             return getattr(spectrogram, kind)(sound, **numbers, frames=frames).astype(np.float16)
 
-    return Feature("audio", (2, numbers["bins"], frames), extract)
+    return Feature("audio", (2, numbers["bins"], frames), "float16", extract)
 
 
 def _audio_embedding(run: Run, name: str) -> Feature:
@@ -232,13 +236,13 @@ def _audio_embedding(run: Run, name: str) -> Feature:
         network = panns_checkpoints.load(name, run.folder / numbers["weights"])
     embedder = panns_embedder.Embedder(network, common["layer"], common["precision"])
     shape = SECONDS, panns.published(name).dimension
-    return Feature("audio", shape, lambda sound: embed(mono(sound)[None], embedder, common["unit"])[0])
+    return Feature("audio", shape, "float32", lambda sound: embed(mono(sound)[None], embedder, common["unit"])[0])
 
 
 def _frames(run: Run) -> Feature:
     _hold(run, "frames", run.params["frames"])
     size = run.params["frames"]["size"]
-    return Feature("video", (SECONDS, size, size, 3), lambda frames: frames)
+    return Feature("video", (SECONDS, size, size, 3), "uint8", lambda frames: frames)
 
 
 def _visual_embedding(run: Run, name: str) -> Feature:
@@ -252,7 +256,7 @@ def _visual_embedding(run: Run, name: str) -> Feature:
         numbers = {**numbers, "weights": str(run.folder / numbers["weights"])}
     network = embedder(run.folder / "data/frames.npy", looked_at, name, **numbers, **common)
     shape = SECONDS, network.output_shape[-1]
-    return Feature("video", shape, lambda frames: embed(frames[None], network, name, numbers["size"])[0])
+    return Feature("video", shape, "float32", lambda frames: embed(frames[None], network)[0])
 
 
 FEATURES: dict[str, Callable[..., Feature]] = {

@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from scenes.classifiers.patches import patch_shape, patches
+from scenes.classifiers import patch_layer
+from scenes.classifiers.patches import excerpts, patch_shape
 from scenes.classifiers.vgg14 import Options, vgg14
 from scenes.dataset.tables import Rows
 from scenes.learning.backend import keras
@@ -10,8 +11,13 @@ from scenes.learning.batches import Load
 
 
 def load(options: Options, arrays: list[Rows]) -> Load:
-    """From clips and seconds to patches `[n, bins, frames, 6]`; `arrays` is one of spectrograms."""
-    return partial(patches, *arrays)
+    """From clips and seconds to what their patches are made of; `arrays` is one of spectrograms."""
+    return partial(excerpts, *arrays)
+
+
+def front(options: Options, arrays: list[Rows]) -> keras.Model:
+    """From that to patches `[n, bins, frames, 6]`."""
+    return patch_layer.front(*arrays)
 
 
 def network(options: Options, arrays: list[Rows], classes: int) -> keras.Model:

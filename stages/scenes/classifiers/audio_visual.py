@@ -57,10 +57,17 @@ def audio_visual(
 
 
 def load(options: Options, arrays: list[Rows]) -> Load:
-    """From clips and seconds to patches and preprocessed frames of the same seconds."""
+    """From clips and seconds to what patches are made of, and frames of the same seconds."""
     heard = audio_spectrogram.load(options, arrays[:1])
     seen = visual_image.load(options, arrays[1:])
-    return lambda clips, seconds: (heard(clips, seconds), seen(clips, seconds))
+    return lambda clips, seconds: (*heard(clips, seconds), seen(clips, seconds))
+
+
+def front(options: Options, arrays: list[Rows]) -> keras.Model:
+    """From that to patches and pictures."""
+    heard = audio_spectrogram.front(options, arrays[:1])
+    seen = visual_image.front(options, arrays[1:])
+    return keras.Model((*heard.inputs, *seen.inputs), (*heard.outputs, *seen.outputs), name="preprocessing")
 
 
 def network(options: Options, arrays: list[Rows], classes: int) -> keras.Model:

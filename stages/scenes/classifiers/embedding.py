@@ -6,12 +6,18 @@ from scenes.classifiers.mlp import Options, mlp
 from scenes.dataset.tables import Rows
 from scenes.learning.backend import keras
 from scenes.learning.batches import Load
+from scenes.learning.trainer import as_stored
 
 
 def load(options: Options, arrays: list[Rows]) -> Load:
     """From clips and seconds to embeddings `[n, D]`; `arrays` is one of embeddings."""
     (embeddings,) = arrays
     return lambda clips, seconds: embeddings[clips, seconds]
+
+
+def front(options: Options, arrays: list[Rows]) -> keras.Model:
+    """They are used as they are."""
+    return as_stored(arrays[0].shape[-1])
 
 
 def network(options: Options, arrays: list[Rows], classes: int) -> keras.Model:

@@ -127,26 +127,31 @@ def warn_if_enlarged(frames: np.ndarray, name: str, size: int) -> None:
         )
 
 
-def pictures(frames: np.ndarray, clips: np.ndarray, seconds: np.ndarray, *, name: str, size: int) -> np.ndarray:
-    """Take one frame for each pair of a clip and a second, as the network wants it.
+class Preprocessing(keras.layers.Layer):
+    """Frames uint8 `[n, S, S, 3]`, RGB, as a network wants them, float32 `[n, size, size, 3]`, on the device.
+
+    In float32 under every policy.
 
     Parameters
     ----------
-    frames : ndarray
-        uint8 `[clips, 10, S, S, 3]`, RGB, may be memory-mapped.
-    clips, seconds : ndarray of int
-        `[n]` each; seconds count from 0 to 9.
     name : str
         One of Keras' applications; its own `preprocess_input` is applied.
     size : int
         Height and width wanted, pixels; other frames are resized (antialiased bilinear).
-
-    Returns
-    -------
-    ndarray
-        float32 `[n, size, size, 3]`.
     """
-    chosen = frames[clips, seconds].astype(np.float32)
-    if chosen.shape[1] != size:
-        chosen = keras.ops.convert_to_numpy(keras.ops.image.resize(chosen, (size, size), "bilinear", antialias=True))
-    return _application(name).preprocess_input(chosen)
+
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__(dtype="float32")
+        self.size, self.preprocess = size, _application(name).preprocess_input
+
+    def call(self, frames):
+        pictures = keras.ops.cast(frames, "float32")
+        if frames.shape[1] != self.size:
+            pictures = keras.ops.image.resize(pictures, (self.size, self.size), "bilinear", antialias=True)
+        return self.preprocess(pictures)
+
+
+def front(name: str, size: int, stored: int) -> keras.Model:
+    """The preprocessing of frames that are stored at `stored` pixels, uint8 `[n, stored, stored, 3]`."""
+    frames = keras.Input((stored, stored, 3), dtype="uint8")
+    return keras.Model(frames, Preprocessing(name, size)(frames), name="preprocessing")

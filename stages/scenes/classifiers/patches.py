@@ -97,22 +97,9 @@ def delta_maps(frames: int) -> list[np.ndarray]:
     return [identity, *deltas]
 
 
-def mapped(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Apply maps to frames: float32 `[n, channels, bins, f]` times `[f, 3 * width]` or `[n, f, 3 * width]`.
-
-    Returns
-    -------
-    ndarray
-        float32 `[n, bins, width, 3 * channels]`, all channels, then their deltas, then their delta-deltas.
-    """
-    (count, channels, bins, length), width = frames.shape, maps.shape[-1] // 3
-    cut = np.matmul(frames.reshape(count, -1, length), maps).reshape(count, channels, bins, 3, width)
-    return np.ascontiguousarray(cut.transpose(0, 2, 4, 3, 1)).reshape(count, bins, width, 3 * channels)
-
-
 @cache
-def _operators(width: int) -> tuple[np.ndarray, np.ndarray]:
-    """First frame of what each patch needs for its deltas, `[10]`, and the linear maps from there.
+def operators(width: int) -> tuple[np.ndarray, np.ndarray]:
+    """First frame of what each patch of so many frames needs for its deltas, `[10]`, and the linear maps from there.
 
     The maps give the patch, its deltas and its delta-deltas, `[10, width + 8, 3 * width]`. The first patch begins, and
     the last one ends, at the edge of the spectrogram.
@@ -124,10 +111,8 @@ def _operators(width: int) -> tuple[np.ndarray, np.ndarray]:
     return first, np.array(rows, np.float32)
 
 
-def patches(spectrograms: np.ndarray, clips: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Cut one patch for each pair of a clip and a second.
-
-    Deltas are those of `librosa.feature.delta` (width 9, order 1 and 2, mode `interp`) over all frames of the clip.
+def excerpts(spectrograms: np.ndarray, clips: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What one patch for each pair of a clip and a second is made of.
 
     Parameters
     ----------
@@ -138,11 +123,11 @@ def patches(spectrograms: np.ndarray, clips: np.ndarray, seconds: np.ndarray) ->
 
     Returns
     -------
-    ndarray
-        float32 `[n, bins, width, 6]`, channels L, R, delta L, delta R, delta-delta L, delta-delta R.
+    ndarray, ndarray
+        Frames as they are stored, those of the patch and four more on either side, `[n, 2, bins, width + 8]`; and the
+        seconds, int32 `[n]`.
     """
     width = patch_shape(spectrograms)[1]
-    first, operators = _operators(width)
+    first = operators(width)[0]
     context = np.lib.stride_tricks.sliding_window_view(spectrograms, width + DELTA_WIDTH - 1, axis=-1)
-    around = context[clips, :, :, first[seconds]].astype(np.float32)
-    return mapped(around, operators[seconds])
+    return context[clips, :, :, first[seconds]], seconds.astype(np.int32)

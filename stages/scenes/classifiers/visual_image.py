@@ -1,9 +1,8 @@
 """Visual-image classifiers: a Keras application (the paper, Table IV) on single frames."""
 
 from dataclasses import dataclass
-from functools import partial
 
-from scenes.classifiers.image_networks import classifier, pictures
+from scenes.classifiers import image_networks
 from scenes.dataset.tables import Rows
 from scenes.learning.backend import keras
 from scenes.learning.batches import Load
@@ -19,10 +18,16 @@ class Options:
 
 
 def load(options: Options, arrays: list[Rows]) -> Load:
-    """From clips and seconds to preprocessed frames `[n, size, size, 3]`; `arrays` is one of frames."""
-    return partial(pictures, *arrays, name=options.network, size=options.size)
+    """From clips and seconds to frames as they are stored, uint8 `[n, S, S, 3]`; `arrays` is one of frames."""
+    (frames,) = arrays
+    return lambda clips, seconds: frames[clips, seconds]
+
+
+def front(options: Options, arrays: list[Rows]) -> keras.Model:
+    """From such frames to the network's pictures `[n, size, size, 3]`."""
+    return image_networks.front(options.network, options.size, arrays[0].shape[-2])
 
 
 def network(options: Options, arrays: list[Rows], classes: int) -> keras.Model:
     """The untrained network."""
-    return classifier(options.network, options.size, False, classes)
+    return image_networks.classifier(options.network, options.size, False, classes)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from scenes.classifiers.image_networks import extractor, pictures
+from scenes.classifiers.image_networks import extractor, front
 from scenes.dataset.tables import SECONDS, open_array, read_media, train_rows
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.inference import BATCH, forward
 from scenes.learning.precision import policy
+from scenes.learning.trainer import behind
 
 # Clips of which one frame is for an untrained network's batch norm, evenly chosen.
 SAMPLE = 40
@@ -41,7 +42,7 @@ def embedder(
     precision: str,
     seed: int,
 ) -> keras.Model:
-    """Build a network up to its second-to-last layer, ready for inference.
+    """Build a network up to its second-to-last layer, with its preprocessing in front, ready for inference.
 
     Parameters
     ----------
@@ -59,20 +60,18 @@ def embedder(
     Returns
     -------
     Model
-        From preprocessed pictures `[batch, size, size, 3]` to embeddings `[batch, D]`.
+        From frames uint8 `[batch, S, S, 3]` to embeddings `[batch, D]`.
     """
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(policy(precision))
-    net = extractor(network, size, pretrained, weights)
+    stored = open_array(frames)
+    net = behind(front(network, size, stored.shape[-2]), extractor(network, size, pretrained, weights))
     if not pretrained:
-        seconds = np.arange(len(clips)) % SECONDS
-        some = pictures(open_array(frames), np.array(clips), seconds, name=network, size=size)
+        some = stored[np.array(clips), np.arange(len(clips)) % SECONDS]
         reestimate(net, [(some[start : start + BATCH],) for start in range(0, len(some), BATCH)])
     return net
 
 
-def embed(frames: np.ndarray, network: keras.Model, name: str, size: int) -> np.ndarray:
-    """Embeddings float32 `[clips, 10, D]` of frames uint8 `[clips, 10, S, S, 3]` by the network called `name`."""
-    clips, seconds = np.divmod(np.arange(len(frames) * SECONDS), SECONDS)
-    embeddings = forward(network, pictures(frames, clips, seconds, name=name, size=size))
-    return embeddings.reshape(len(frames), SECONDS, -1)
+def embed(frames: np.ndarray, network: keras.Model) -> np.ndarray:
+    """Embeddings float32 `[clips, 10, D]` of frames uint8 `[clips, 10, S, S, 3]` by a network of `embedder`."""
+    return forward(network, frames.reshape(-1, *frames.shape[2:])).reshape(*frames.shape[:2], -1)

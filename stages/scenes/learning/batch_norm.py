@@ -7,6 +7,15 @@ from tqdm import tqdm
 from scenes.learning.backend import keras
 
 
+def keep_time_constant(network: keras.Model, micro_batches: int) -> None:
+    """Let moving averages forget as much in a step of so many micro-batches as they would in one of a whole batch.
+
+    They are updated for each micro-batch, so their momentum becomes its `micro_batches`-th root.
+    """
+    for layer in _norms(network):
+        layer.momentum **= 1 / micro_batches
+
+
 def reestimate(network: keras.Model, batches: Sequence) -> None:
     """Replace batch normalisation's moving averages by plain averages over the batches, at the present weights.
 
@@ -21,8 +30,8 @@ def reestimate(network: keras.Model, batches: Sequence) -> None:
     batches : sequence
         Tuples that begin with network inputs `[batch, ...]`, an array or a tuple of them.
     """
-    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    dropouts = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
+    norms = _norms(network)
+    dropouts = [layer for layer in _all_layers(network) if isinstance(layer, keras.layers.Dropout)]
     kept = [norm.momentum for norm in norms], [dropout.rate for dropout in dropouts]
     for dropout in dropouts:
         dropout.rate = 0.0
@@ -34,3 +43,13 @@ def reestimate(network: keras.Model, batches: Sequence) -> None:
         norm.momentum = momentum
     for dropout, rate in zip(dropouts, kept[1], strict=True):
         dropout.rate = rate
+
+
+def _norms(network: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return [layer for layer in _all_layers(network) if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def _all_layers(network: keras.Model) -> list[keras.layers.Layer]:
+    """Also those of networks within it."""
+    parts = [_all_layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in network.layers]
+    return [layer for part in parts for layer in part]

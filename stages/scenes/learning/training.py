@@ -1,5 +1,6 @@
 """The one training loop: mixup, Kullback-Leibler loss with L2 (the paper, Eq. 1), Adam, the last or the best epoch."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,14 +10,16 @@ import pandas as pd
 
 from scenes.dataset.tables import SECONDS, labels
 from scenes.learning.backend import keep_graphs_as_traced, keras
-from scenes.learning.batch_norm import reestimate
+from scenes.learning.batch_norm import keep_time_constant, reestimate
 from scenes.learning.batches import Batches, Load, Samples, ShuffledBatches
 from scenes.learning.callbacks import BEST, HISTORY_COLUMNS, TIMING_COLUMNS, BestEpoch, Checkpoint, EpochLog
 from scenes.learning.gpus import draw_apart, on_gpu, replicas, share_averages, use_all
 from scenes.learning.inference import BATCH, batch_size, finite
+from scenes.learning.memory import said_if_exhausted
 from scenes.learning.mixup import MixedBatches, check
-from scenes.learning.optimizer import adam, square_norm
+from scenes.learning.optimizer import adam
 from scenes.learning.precision import policy
+from scenes.learning.trainer import Trainer, behind
 from scenes.stage import options
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_csv, writing
@@ -36,6 +39,10 @@ class Recipe:
     ----------
     epochs, batch, seconds : int
         Passes over the train clips; samples in a batch before mixup; seconds drawn from each clip in an epoch.
+    micro_batch : int or None
+        Samples after mixup that are on the device at once, see `MixedBatches`; None, all of a batch. A step of Adam is
+        by the mean of a batch's gradients all the same. What a network keeps for the backward pass, most of the memory
+        of a training, grows with it. Batch norm normalises by a micro-batch.
     lr, l2 : float
         Learning rate of Adam; lambda of Eq. 1.
     mixup : list of str
@@ -47,10 +54,13 @@ class Recipe:
         Seed of the initial weights, the order, the mixtures and dropout.
     precision : str
         `float32` or `bfloat16`.
+    save_minutes : float
+        How old the state for a resume may get, see `Checkpoint`.
     """
 
     epochs: options.Epochs = 100
     batch: options.Batch = 100
+    micro_batch: options.MicroBatch = None
     seconds: options.Seconds = 10
     lr: options.LearningRate = 1e-4
     l2: options.L2 = 1e-4
@@ -59,6 +69,7 @@ class Recipe:
     reestimate_batch_norm: options.Reestimate = False
     seed: options.Seed = 0
     precision: options.Precision = "float32"
+    save_minutes: options.SaveMinutes = 10
 
 
 def prepare(recipe: Recipe) -> None:
@@ -70,6 +81,7 @@ def prepare(recipe: Recipe) -> None:
 
 def train(
     network: keras.Model,
+    front: keras.Model,
     load: Load,
     split: pd.DataFrame,
     classes: pd.DataFrame,
@@ -87,8 +99,10 @@ def train(
     ----------
     network : Model
         From inputs to probabilities; every trainable variable is trained.
+    front : Model
+        The preprocessing, from inputs as they are on disk to the network's.
     load : callable
-        From clips and seconds, int `[n]` each, to inputs `[n, ...]`, an array or a tuple of them.
+        From clips and seconds, int `[n]` each, to inputs as they are on disk, `[n, ...]`, an array or a tuple of them.
     split, classes : DataFrame
         As read by `scenes.dataset.tables`; clips without all of `media` are left out.
     media : list of str
@@ -109,8 +123,8 @@ def train(
     ------
     InputError
         If no train clip has these media, the best epoch is wanted without a validation clip, mixup cannot run with
-        its parameters, or the training diverges: a loss or a weight is not finite. `model` and `history` are then not
-        written, and the last good state stays for a resume.
+        its parameters, memory does not suffice, or the training diverges: a loss or a weight is not finite. `model` and
+        `history` are then not written, and the last good state stays for a resume.
     """
     check(recipe.mixup)
     present = (split[media] != "").all(axis=1)
@@ -128,55 +142,66 @@ def train(
 
     batches = MixedBatches(
         load, clips, targets, recipe.batch, recipe.seconds, recipe.seed, units,
-        parts=recipe.mixup, alpha=recipe.mixup_alpha,
+        parts=recipe.mixup, alpha=recipe.mixup_alpha, micro_batch=recipe.micro_batch,
     )  # fmt: skip
+    if batches.pairs_at_once % replicas():
+        raise InputError(
+            f"{model}: {batches.pairs_at_once} pairs of samples at once cannot be shared out evenly among {replicas()} "
+            "GPUs; change batch or micro_batch, or name fewer GPUs in CUDA_VISIBLE_DEVICES"
+        )
     if on_gpu():
         batches.workers = batches.max_queue_size = THREADS
-    validation = None
+    whole, validation = behind(front, network), None
     if len(validation_clips):
         spaced = np.linspace(0, units, recipe.seconds, endpoint=False).astype(int)  # as many of a clip as an epoch has
 
         def load_spaced(clips: np.ndarray, number: np.ndarray) -> Samples:
             return load(clips, spaced[number])
 
-        validation = Batches(load_spaced, validation_clips, targets, batch_size(network), recipe.seconds)
+        validation = Batches(load_spaced, validation_clips, targets, batch_size(whole), recipe.seconds)
     if recipe.epochs * len(batches) < SHORT:
         keep_graphs_as_traced()
     folder = resume_folder(model, inputs)
-    trainer = Trainer(network, adam(recipe.lr), recipe.l2)
-    log = EpochLog(model, network, validation)
+    keep_time_constant(network, batches.micro_batches)
+    mixtures = 2 * len(recipe.mixup)
+    trainer = Trainer(front, network, mixtures, adam(recipe.lr, batches.micro_batches), recipe.l2)
+    log = EpochLog(model, whole, batches, recipe.epochs, validation)
     best = BestEpoch(folder / BEST, network, log) if keep == "best" else None
-    checkpoint = Checkpoint(folder, log, best)
-    # Keras leaves out of its files how far the random numbers of dropout had got: one draw per step.
+    checkpoint = Checkpoint(folder, batches, recipe.save_minutes, log, best)
+    # Keras leaves out of its files how far the random numbers of dropout had got: one draw per micro-batch.
     drawn = [variable for variable in trainer.variables if variable.name == "seed_generator_state"]
 
     def start_epoch(epoch: int, logs: dict | None = None) -> None:
         for state in drawn:
-            state.assign([int(keras.ops.convert_to_numpy(state)[0]), epoch * len(batches)])
+            of_epoch = batches.start + len(batches)
+            state.assign([int(keras.ops.convert_to_numpy(state)[0]), epoch * of_epoch + batches.start])
         draw_apart(network)
-        # Torch's dropout draws from the process' generator: after a kill too, as it would have.
-        keras.utils.set_random_seed(int(np.random.SeedSequence([recipe.seed, epoch]).generate_state(1)[0]))
         batches.shuffle(epoch)
 
-    epochs_seen = checkpoint.restore(trainer)
-    with log.bar:
-        trainer.fit(
-            batches,
-            epochs=recipe.epochs,
-            shuffle=False,  # the batches are, anew in each epoch: Keras' own order would be another after a kill
-            initial_epoch=epochs_seen,
-            verbose=0,
-            callbacks=[
-                keras.callbacks.LambdaCallback(start_epoch, lambda *_: share_averages(network)),
-                log,
-                *([best] if best else []),
-                checkpoint,
-            ],
-        )
+    def start_micro_batch(number: int, logs: dict | None = None) -> None:
+        if keras.backend.backend() == "torch":  # its dropout draws from the process' generator: so after a kill too
+            seeds = np.random.SeedSequence([recipe.seed, batches.epoch, batches.start + number])
+            sys.modules["torch"].manual_seed(int(seeds.generate_state(1)[0]))
+
+    callbacks = [
+        keras.callbacks.LambdaCallback(
+            start_epoch, lambda *_: share_averages(network), on_train_batch_begin=start_micro_batch
+        ),
+        log,
+        *([best] if best else []),
+        checkpoint,
+    ]
+    epoch, batches.start = checkpoint.restore(trainer)
+    with log.bar, said_if_exhausted(model, network, batches):
+        while epoch < recipe.epochs:
+            until = epoch + 1 if batches.start else recipe.epochs
+            # The batches are shuffled, anew in each epoch: Keras' own order would be another after a kill.
+            trainer.fit(batches, epochs=until, initial_epoch=epoch, shuffle=False, verbose=0, callbacks=callbacks)
+            epoch, batches.start = until, 0
     if best:
         network.load_weights(best.path)
     if recipe.reestimate_batch_norm:
-        reestimate(network, ShuffledBatches(load, clips, targets, BATCH, recipe.seconds, recipe.seed, units))
+        reestimate(whole, ShuffledBatches(load, clips, targets, BATCH, recipe.seconds, recipe.seed, units))
     if not finite(network):
         raise log.diverged("its weights are not finite after the last epoch")
     write_csv(history, log.table()[HISTORY_COLUMNS])
@@ -184,34 +209,3 @@ def train(
     with writing(model) as temporary:
         network.save_weights(temporary)
     finish(folder)
-
-
-class Trainer(keras.Model):
-    """A model that shares a network's layers and trains them by Eq. 1 (the paper).
-
-    The loss is the batch mean of the Kullback-Leibler divergence plus `l2 / 2` times the sum of the squares of all
-    trainable variables. The network itself stays uncompiled, so that its weights are saved without the optimiser's.
-    """
-
-    def __init__(self, network: keras.Model, optimizer: keras.optimizers.Optimizer, l2: float) -> None:
-        super().__init__(network.input, network.output)
-        self.l2 = l2
-        self.compile(
-            optimizer=optimizer,
-            loss=keras.losses.KLDivergence(),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-            jit_compile=keras.backend.backend() == "jax",
-        )
-        # What is unbuilt, Keras builds by running the network without numbers: seconds for nothing. And TensorFlow
-        # traces a step twice when the first trace creates variables: half the minutes NASNetLarge takes.
-        optimizer.build(self.trainable_variables)
-        anything = keras.ops.ones((1, network.output_shape[-1]))
-        self.compute_loss(None, anything, anything)
-        self.compute_metrics(None, anything, anything)
-        self.reset_metrics()
-
-    def compute_loss(self, *arguments, **keywords):
-        """Eq. 1 of one batch."""
-        norm = self.l2 / 2 * square_norm(self.trainable_variables)
-        # TensorFlow sums the losses of all copies; Keras has divided its own.
-        return super().compute_loss(*arguments, **keywords) + norm / replicas()

@@ -29,6 +29,12 @@ Offset = Annotated[float, typer.Option(help="added to magnitudes before the loga
 
 Epochs = Annotated[int, typer.Option(help="passes over the train clips", min=1, max=100_000)]
 Batch = Annotated[int, typer.Option(help="samples in a batch, before mixup", min=2, max=100_000)]
+MicroBatch = Annotated[
+    int | None, typer.Option(help="samples after mixup on the device at once; default: all of a batch", max=1_000_000)
+]
+SaveMinutes = Annotated[
+    float, typer.Option(help="how old the state for a resume may get", min=0, envvar="SCENES_SAVE_MINUTES")
+]
 Seconds = Annotated[int, typer.Option(help="seconds drawn from each clip in an epoch", min=1, max=10)]
 LearningRate = Annotated[float, typer.Option(help="learning rate of Adam", min=0.0, max=1.0)]
 L2 = Annotated[float, typer.Option(help="lambda of Eq. 1, over all trainable variables", min=0.0, max=1.0)]

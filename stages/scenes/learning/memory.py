@@ -1,0 +1,30 @@
+"""What a user reads when memory does not suffice for a training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scenes.learning.backend import keras
+from scenes.learning.mixup import MixedBatches, divisors
+from scenes.stage.errors import InputError
+
+# Of torch on a GPU and on a processor, TensorFlow, and JAX, which have no class of errors in common.
+MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "OOM when allocating", "RESOURCE_EXHAUSTED")
+
+
+@contextmanager
+def said_if_exhausted(model: Path, network: keras.Model, batches: MixedBatches) -> Iterator[None]:
+    """End a training that runs out of memory, of the GPU or of the system, by an `InputError`."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, MemoryError) and not any(message in str(error) for message in MESSAGES):
+            raise
+        mixtures = 2 * len(batches.parts)
+        smaller = [mixtures * pairs for pairs in divisors(batches.size // 2) if pairs < batches.pairs_at_once]
+        advice = f"lower it to {' or '.join(map(str, smaller[-2:]))}" if smaller else "nothing smaller is possible"
+        size = " and ".join("x".join(map(str, each.shape[1:])) for each in network.inputs)
+        raise InputError(
+            f"{model}: out of memory: {network.name} at {size} with a micro_batch of "
+            f"{mixtures * batches.pairs_at_once}; {advice}"
+        ) from error
