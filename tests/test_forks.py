@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 
 from scenes.scheduling import process
+from scenes.scheduling.commands import PATIENCE, execute
 from scenes.scheduling.forks import Forks, parsed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux alone")
@@ -40,17 +41,24 @@ def folder(tmp_path: Path) -> Path:
 def forks():
     made = Forks()
     yield made
-    for idle in made.idle.values():
-        for fork in idle:
+    for kind in made.kinds.values():
+        for fork in kind.idle:
             fork.kill_group()
+
+
+def wait_for(condition) -> None:
+    for _ in range(6000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("waited in vain")
 
 
 def ended(start, command: str, folder: Path, **variables: str) -> tuple[int, str]:
     """Exit code and outputs of a command."""
     with (folder / "log").open("wb") as output:
         running = start(command, str(folder), variables, output)
-        while running.poll() is None:
-            time.sleep(0.01)
+        wait_for(lambda: running.poll() is not None)
         running.leave()
     return running.returncode, (folder / "log").read_text()
 
@@ -64,7 +72,8 @@ def ended(start, command: str, folder: Path, **variables: str) -> tuple[int, str
             "", "A=1", "python", "python -c 'print(1)'", "python3 a.py", "A=1 env python a.py", "echo a.py",
             "python a.py > log", "python a.py && true", "python a.py $HOME", "python a.py `true`", "python a.py *",
             "python a.py ~", "python a.py\ntrue", "cd x; python a.py", "python a.py # all", "(python a.py)",
-            "! python a.py",
+            "! python a.py", "python a.py {b,c}", "python a.py {1..3}", "python a.py 'b", "PATH=/ python a.py",
+            "PYTHONPATH=a python a.py",
         )),
     ],
 )  # fmt: skip
@@ -72,14 +81,16 @@ def test_what_only_a_shell_understands_is_left_to_it(command, expected):
     assert parsed(command) == expected
 
 
-def test_a_script_sees_what_it_sees_in_a_process_of_its_own(forks, folder):
+def test_a_script_sees_what_it_sees_in_a_process_of_its_own(forks, folder, monkeypatch):
+    for name in ("KERAS_BACKEND", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name)
     (folder / "seen.py").write_text(SEEN)
-    command = "OMP_NUM_THREADS=1 SCENES_TRIED='a b' python seen.py --option '1 2' {x}"
+    command = "SCENES_TRIED='a b' python seen.py --option '1 2' {x}"
     expected = ended(process.start, command, folder, DVC_STAGE="x")
     assert expected[0] == 0 and "'a b'" in expected[1] and expected[1].endswith("first beside\n")
     for _ in range(2):  # the second is of a process that has run one
         assert ended(forks.start, command, folder, DVC_STAGE="x") == expected
-    assert len(forks.idle["OMP_NUM_THREADS=1", "SCENES_TRIED=a b"]) == 1
+    assert len(forks.kinds[("SCENES_TRIED=a b",)].idle) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,7 +109,25 @@ def test_however_a_script_ends_it_is_said_and_the_next_one_runs(forks, folder, s
     for _ in range(2):
         ended_with, text = ended(forks.start, "python script.py", folder)
         assert (ended_with, text.strip().rpartition("\n")[2]) == (code, last)
-    assert len(forks.idle[()]) == 1
+    assert len(forks.kinds[()].idle) == 1
+
+
+def test_a_traceback_is_the_scripts_alone(forks, folder):
+    (folder / "script.py").write_text("def divide():\n    1 / 0\n\ndivide()\n")
+    code, text = ended(forks.start, "python script.py", folder)
+    assert code == 1 and text.count("File ") == 2 and text.count("script.py") == 2
+
+
+def test_forks_draw_numbers_of_their_own(forks, folder):
+    (folder / "script.py").write_text("import numpy, random; print(numpy.random.rand(), random.random())")
+    texts = {ended(forks.start, "python script.py", folder)[1] for _ in range(2)}
+    assert len(texts) == 2 and len({word for text in texts for word in text.split()}) == 4
+
+
+def test_the_embeddings_set_up_their_threads_before_torch_is_there(forks, folder, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND")
+    (folder / "script.py").write_text("import os, sys; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)")
+    assert ended(forks.start, "OMP_NUM_THREADS=1 python script.py", folder) == (0, "1000 True\n")
 
 
 def test_libraries_are_there_and_the_projects_code_is_read_anew(forks, folder):
@@ -139,34 +168,39 @@ def test_it_computes_what_it_computes_in_a_process_of_its_own(forks, folder):
         ("KERAS_BACKEND=jax python script.py", {}, "linux"),
         ("KERAS_BACKEND=nothing python script.py", {}, "linux"),
         ("python script.py", {"CUDA_VISIBLE_DEVICES": "0"}, "linux"),
+        ("CUDA_VISIBLE_DEVICES=0 python script.py", {}, "linux"),
         ("python script.py", {}, "darwin"),
         ("python script.py && true", {}, "linux"),
+        (f"python script.py {60_000 * 'a'}", {}, "linux"),
     ],
 )
-def test_where_a_fork_may_break_a_library_there_is_none(folder, monkeypatch, command, variables, platform):
+def test_where_a_fork_may_break_a_library_there_is_none(forks, folder, monkeypatch, command, variables, platform):
     monkeypatch.setattr(sys, "platform", platform)
-    forks = Forks()
-    (folder / "script.py").write_text("print('run')")
-    with (folder / "log").open("wb") as output:
-        running = forks.start(command, str(folder), variables, output)
-        assert isinstance(running, process.Process) and running.wait() == 0
-    running.leave()
-    assert (folder / "log").read_text() == "run\n"
+    (folder / "script.py").write_text("import sys; print('run', 'pandas' in sys.modules)")
+    for _ in range(2):
+        assert ended(forks.start, command, folder, **variables) == (0, "run False\n")
+    assert not any(kind.idle for kind in forks.kinds.values())
 
 
-def test_what_the_libraries_find_on_a_machine_with_a_gpu_is_not_forked(forks, folder, monkeypatch):
-    """Made up by a torch that has found one."""
+def test_a_script_that_is_not_there_is_pythons_to_miss(forks, folder):
+    code, text = ended(forks.start, "python script.py", folder)
+    assert code == 2 and "can't open file" in text
+
+
+def test_where_the_libraries_find_a_gpu_there_is_no_fork(forks, folder, monkeypatch):
+    """Made up by a torch that has found one; other commands are still forks."""
     (folder / "sitecustomize.py").write_text(
-        "import sys, types; sys.modules['torch'] = types.SimpleNamespace(accelerator=types.SimpleNamespace("
-        "is_available=lambda: True))"
+        "import os, sys, types\n"
+        "if 'GPU' in os.environ:\n"
+        "    there = types.SimpleNamespace(is_available=lambda: True)\n"
+        "    sys.modules['torch'] = types.SimpleNamespace(accelerator=there)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    (folder / "script.py").write_text("print('run')")
-    with (folder / "log").open("wb") as output:
-        for _ in range(2):
-            running = forks.start("python script.py", str(folder), {}, output)
-            assert isinstance(running, process.Process) and running.wait() == 0
-            running.leave()
+    (folder / "script.py").write_text("import sys; print('run', 'pandas' in sys.modules)")
+    for _ in range(2):
+        assert ended(forks.start, "GPU=1 python script.py", folder) == (0, "run False\n")
+        assert ended(forks.start, "python script.py", folder) == (0, "run True\n")
+    assert not forks.kinds[("GPU=1",)].usable
 
 
 def test_two_at_once_are_forks_of_two_processes(forks, folder):
@@ -177,32 +211,71 @@ def test_two_at_once_are_forks_of_two_processes(forks, folder):
     )
     with (folder / "log").open("wb") as output:
         both = [forks.start(f"python script.py {words}", str(folder), {}, output) for words in ("a b", "b a")]
-        while None in [running.poll() for running in both]:
-            time.sleep(0.01)
+        wait_for(lambda: None not in [running.poll() for running in both])
         for running in both:
             running.leave()
-    assert [running.returncode for running in both] == [0, 0] and len(forks.idle[()]) == 2
+    assert [running.returncode for running in both] == [0, 0] and len(forks.kinds[()].idle) == 2
+
+
+SLEEPING = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+child = subprocess.Popen(["sleep", "1000"])
+print(child.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_whole_group_is_killed(forks, folder, number):
-    (folder / "script.py").write_text(
-        "import signal, subprocess, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
-        "child = subprocess.Popen(['sleep', '1000'])\n"
-        "print(child.pid, flush=True)\n"
-        "time.sleep(1000)\n"
-    )
+    (folder / "script.py").write_text(SLEEPING)
     log = folder / "log"
     with log.open("wb") as output:
         running = forks.start("python script.py", str(folder), {}, output)
-    while not log.read_text().endswith("\n"):
-        time.sleep(0.01)
+    wait_for(lambda: running.poll() is None and log.read_text().endswith("\n"))
     if number == signal.SIGTERM:
-        os.killpg(running.pid, number)
-        while running.poll() is None:
-            time.sleep(0.01)
+        running.terminate_group()
+        wait_for(lambda: running.poll() is not None)
     assert running.kill_group() == (7 if number == signal.SIGTERM else -9)
-    child = Path("/proc", log.read_text().strip())
-    while child.exists() and "Z" not in (child / "stat").read_text().split()[2]:
-        time.sleep(0.01)
+    wait_for(lambda: gone(int(log.read_text())))
+
+
+def test_a_script_does_not_outlive_the_process_that_it_is_a_fork_of(forks, folder):
+    (folder / "script.py").write_text(SLEEPING)
+    log = folder / "log"
+    with log.open("wb") as output:
+        running = forks.start("python script.py", str(folder), {}, output)
+        wait_for(lambda: running.poll() is None and log.read_text().endswith("\n"))
+        os.kill(running._process.pid, signal.SIGKILL)
+        wait_for(lambda: running.poll() is not None)
+        running.leave()
+    assert running.returncode == -9 and not forks.kinds[()].idle
+    wait_for(lambda: gone(int(log.read_text())))
+
+
+def test_an_idle_process_that_was_killed_costs_no_command(forks, folder):
+    (folder / "script.py").write_text("print('run')")
+    for _ in range(3):
+        assert ended(forks.start, "python script.py", folder) == (0, "run\n")
+        for fork in forks.kinds[()].idle:
+            os.kill(fork._process.pid, signal.SIGKILL)
+
+
+def test_what_is_no_longer_wanted_ends_at_once_also_before_it_has_begun(forks, folder):
+    """While libraries are imported, and right after a fork."""
+    (folder / "script.py").write_text("print('run')")
+    for warm in (False, True):
+        if warm:
+            ended(forks.start, "python script.py", folder)
+        (folder / "script.py").write_text("import time; time.sleep(1000)")
+        start = time.monotonic()
+        code = execute(forks.start, lambda: False, ["python script.py"], str(folder), {}, folder / "log")
+        assert code == -signal.SIGTERM and time.monotonic() - start < PATIENCE
+        (folder / "script.py").write_text("print('run')")

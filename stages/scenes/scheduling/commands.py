@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -51,7 +50,7 @@ def execute(
             while running.poll() is None and wanted():
                 time.sleep(0.05)
             if running.poll() is None:
-                os.killpg(running.pid, signal.SIGTERM)
+                running.terminate_group()
                 deadline = time.monotonic() + PATIENCE
                 while running.poll() is None and time.monotonic() < deadline:
                     time.sleep(0.05)

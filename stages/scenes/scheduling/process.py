@@ -1,6 +1,7 @@
 """A process in a group of its own, which never outlives the process that started it."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,9 @@ class Process(subprocess.Popen):
     def leave(self) -> None:
         """Nothing of a group whose first process has ended is killed."""
         self.communicate(b"\n")
+
+    def terminate_group(self) -> None:
+        os.killpg(self.pid, signal.SIGTERM)
 
     def kill_group(self) -> int:
         self.stdin.close()
