@@ -9,21 +9,19 @@ import pandas as pd
 import predict
 import pytest
 import train_audio_visual
-from hypothesis import given
-from hypothesis import strategies as st
+from network_inputs import made, patches
 
 from scenes.classifiers import vgg14 as vgg
 from scenes.classifiers import visual_image
 from scenes.classifiers.audio_visual import Options, audio_visual
 from scenes.classifiers.image_networks import SCENE, classifier
 from scenes.classifiers.mlp import head
-from scenes.classifiers.patches import patches
 from scenes.classifiers.vgg14 import FEATURES, vgg14
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
 from scenes.learning.inference import forward
 from scenes.learning.inference import predict as outputs
-from scenes.learning.mixup import PARTS, MixedBatches, mixup
+from scenes.learning.mixup import PARTS, MixedBatches, mix
 from scenes.learning.training import Recipe, train
 from scenes.stage.errors import InputError
 from scenes.systems import FAMILIES
@@ -37,19 +35,6 @@ MODALITIES = FAMILIES["audio_visual"].media
 # Mixup
 
 
-@given(parts=st.lists(st.sampled_from(PARTS), min_size=1, unique=True), size=st.integers(2, 7), seed=st.integers(0, 99))
-def test_both_modalities_are_mixed_as_each_would_be_alone(parts, size, seed):
-    generator = np.random.default_rng(seed)
-    samples = generator.normal(size=(size, 4, 3)).astype(np.float32), generator.normal(size=(size, 5))
-    labels = np.eye(3, dtype=np.float32)[generator.integers(0, 3, size)]
-    mixed, mixed_labels = mixup(samples, labels, parts, 0.4, np.random.default_rng(seed))
-    assert isinstance(mixed, tuple)
-    for array, found in zip(samples, mixed, strict=True):
-        alone, its_labels = mixup(array, labels, parts, 0.4, np.random.default_rng(seed))
-        np.testing.assert_array_equal(found, alone)
-        np.testing.assert_array_equal(mixed_labels, its_labels)
-
-
 def test_a_batch_has_the_same_pairs_and_lambdas_of_both():
     """Where a picture is three times the sound of its second, so is every mixture of them."""
     values = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
@@ -60,10 +45,11 @@ def test_a_batch_has_the_same_pairs_and_lambdas_of_both():
     targets = np.eye(6, dtype=np.float32)
     batches = MixedBatches(load, np.arange(6), targets, 20, 10, 0, parts=list(PARTS), alpha=0.4)
     for number in range(len(batches)):
-        (sound, picture), mixed = batches[number]
-        assert sound.shape == (60, 4) and picture.shape == (60, 2, 2) and mixed.shape == (60, 6)
-        np.testing.assert_allclose(picture[:, 0, 0], 3 * sound[:, 0], rtol=1e-5, atol=1e-6)
-    assert len(np.unique(sound[:, 0])) > 40  # mixtures, not copies
+        ((sound, picture), weights), labels = batches[number]
+        assert sound.shape == (10, 2, 4) and picture.shape == (10, 2, 2, 2) and labels.shape == (10, 6, 6)
+        sound, picture = mix(sound, weights), mix(picture, weights)
+        np.testing.assert_allclose(picture[..., 0, 0], 3 * sound[..., 0], rtol=1e-5, atol=1e-6)
+    assert len(np.unique(sound[..., 0])) > 40  # mixtures, not copies
 
 
 # Law: without one modality
@@ -108,12 +94,18 @@ def of(data: np.ndarray):
     return lambda clips, seconds: data[clips, seconds]
 
 
+def as_they_are(network: keras.Model) -> keras.Model:
+    """No preprocessing."""
+    inputs = keras.tree.map_structure(lambda each: keras.Input(each.shape[1:]), network.input)
+    return keras.Model(inputs, keras.tree.map_structure(layers.Identity(), inputs))
+
+
 def trained(network: keras.Model, load, media, name: str, epochs: int = 20) -> float:
     """The network's loss on the validation clips after a training."""
-    recipe = Recipe(epochs, 30, 10, 0.02, 1e-4, ["beta"], 0.4, True, 0)
+    recipe = Recipe(epochs, 30, None, 10, 0.02, 1e-4, ["beta"], 0.4, True, 0)
     Path("input").touch()
     model, history = Path(f"{name}.weights.h5"), Path(f"{name}.csv")
-    train(network, load, SPLIT, TABLE, media, [Path("input")], model, history, recipe)
+    train(network, as_they_are(network), load, SPLIT, TABLE, media, [Path("input")], model, history, recipe)
     targets = np.eye(3, dtype=np.float32)[LABELS]
     batches = Batches(load, np.flatnonzero(SPLIT["fold"] == "validation"), targets, 90)
     return float(-np.log(outputs(network, batches, name)[targets[batches.pairs[0]] == 1]).mean())
@@ -219,13 +211,13 @@ def save_singles() -> list[keras.Model]:
 
 def test_it_starts_with_the_features_of_the_two_trained_alone(data, monkeypatch):
     started = {}
-    keep = lambda network, load, *_: started.update(network=network, load=load)  # noqa: E731
+    keep = lambda network, front, load, *_: started.update(network=network, front=front, load=load)  # noqa: E731
     monkeypatch.setattr(train_audio_visual, "train", keep)
     vgg, image = save_singles()
     for start, same in (("single", True), ("scratch", False)):
         train_joint(start=start)
         joint = started["network"]
-        sound, picture = started["load"](np.array([3, 7]), np.array([0, 9]))
+        sound, picture = made(started["front"], started["load"](np.array([3, 7]), np.array([0, 9])))
         np.testing.assert_array_equal(sound, patches(np.load("mel.npy"), np.array([3, 7]), np.array([0, 9])))
         np.testing.assert_allclose(picture, np.load("frames.npy")[[3, 7], [0, 9]] / 127.5 - 1, atol=1e-6)
         both = next(layer for layer in joint.layers if isinstance(layer, layers.Concatenate))
@@ -248,7 +240,7 @@ def test_frames_smaller_than_the_networks_size_are_told(data, monkeypatch, capsy
 @pytest.fixture
 def quick(data, monkeypatch) -> dict:
     """VGG14 and, for a Keras application, the small network."""
-    for module in (train_audio_visual, visual_image):
+    for module in (train_audio_visual, visual_image.image_networks):
         monkeypatch.setattr(module, "classifier", lambda *_: small("video"))
     np.save("frames.npy", np.load("frames.npy")[:, :, :8, :8])
     vgg14(3, VGG14, (16, 128)).save_weights("vgg14.weights.h5")

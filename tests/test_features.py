@@ -9,19 +9,13 @@ import scipy
 from conftest import run
 from hypothesis import given
 from hypothesis import strategies as st
+from network_inputs import patches, strict_patches
 
-from scenes.classifiers.patches import (
-    delta_maps,
-    frame_count,
-    mapped,
-    patch_shape,
-    patch_starts,
-    patch_width,
-    patches,
-)
-from scenes.classifiers.strict import strict_patches
+from scenes.classifiers.patch_layer import mapped
+from scenes.classifiers.patches import delta_maps, frame_count, patch_shape, patch_starts, patch_width
 from scenes.features import spectrogram as transforms
-from scenes.learning.mixup import PARTS, check, mixup
+from scenes.learning.backend import keras
+from scenes.learning.mixup import PARTS, check, draw, mix
 from scenes.stage.errors import InputError
 
 
@@ -53,7 +47,8 @@ def test_the_papers_patches_have_the_bits_of_maps_over_all_704_frames():
         around = slice(min(max(start - 4, 0), 704 - 136), min(max(start - 4, 0), 704 - 136) + 136)
         maps = [full[around, start : start + 128] for full in delta_maps(704)]
         expected = mapped(spectrogram[..., around], np.concatenate(maps, axis=-1).astype(np.float32)[None])
-        np.testing.assert_array_equal(patches(spectrogram, np.array([0]), np.array([second])), expected)
+        found = patches(spectrogram, np.array([0]), np.array([second]))
+        np.testing.assert_array_equal(found, keras.ops.convert_to_numpy(expected))
 
 
 @pytest.mark.parametrize(
@@ -130,34 +125,36 @@ def test_every_reader_takes_the_width_of_a_patch_from_the_array():
         assert shape is None or np.load("p.npy").shape == shape and np.isfinite(np.load("p.npy")).all()
 
 
-SAMPLES = np.random.default_rng(2).standard_normal((7, 4, 3)).astype(np.float32)
-LABELS = np.eye(5, dtype=np.float32)[[0, 1, 2, 3, 4, 0, 1]]
+SAMPLES = np.random.default_rng(2).standard_normal((3, 2, 4, 3)).astype(np.float32)
+LABELS = np.eye(5, dtype=np.float32)[[0, 1, 2, 3, 4, 0]].reshape(3, 2, 5)
 
 
 @given(
     parts=st.lists(st.sampled_from(PARTS), min_size=1, unique=True),
     alpha=st.floats(0.05, 5),
-    size=st.integers(2, 7),
+    pairs=st.integers(1, 3),
     seed=st.integers(0, 99),
 )
-def test_mixup_laws(parts, alpha, size, seed):
-    samples, labels = mixup(SAMPLES[:size], LABELS[:size], parts, alpha, np.random.default_rng(seed))
-    assert len(samples) == len(labels) == 2 * len(parts) * (size // 2)
+def test_mixup_laws(parts, alpha, pairs, seed):
+    weights = draw(parts, alpha, pairs, np.random.default_rng(seed)).astype(np.float32)
+    samples, labels = mix(SAMPLES[:pairs], weights), mix(LABELS[:pairs], weights)
+    assert samples.shape == (pairs, 2 * len(parts), 4, 3) and labels.shape == (pairs, 2 * len(parts), 5)
     assert samples.dtype == labels.dtype == np.float32
-    np.testing.assert_allclose(labels.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(labels.sum(axis=-1), 1, rtol=1e-6)
     assert (labels >= 0).all() and (np.abs(samples) <= np.abs(SAMPLES).max() + 1e-6).all()
-    # One lambda for a sample and its label: mixing the labels' own coordinates gives the labels again.
-    again, same = mixup(LABELS[:size], LABELS[:size], parts, alpha, np.random.default_rng(seed))
-    np.testing.assert_allclose(again, same, rtol=1e-6)
+    # On the device it is the same.
+    on_device = mix(keras.ops.convert_to_tensor(SAMPLES[:pairs]), keras.ops.convert_to_tensor(weights))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(on_device), samples, rtol=1e-5, atol=1e-6)
 
 
 def test_all_parts_make_the_batch_three_times_as_large_and_lambda_one_is_the_original():
-    samples, labels = mixup(SAMPLES[:6], LABELS[:6], list(PARTS), 0.4, np.random.default_rng(0))
-    assert len(samples) == 18
-    np.testing.assert_array_equal(samples[6:12], SAMPLES[:6])
-    np.testing.assert_array_equal(labels[6:12], LABELS[:6])
+    weights = draw(list(PARTS), 0.4, 3, np.random.default_rng(0)).astype(np.float32)
+    samples, labels = mix(SAMPLES, weights), mix(LABELS, weights)
+    assert samples.shape[:2] == (3, 6)
+    np.testing.assert_array_equal(samples[:, 2:4], SAMPLES)
+    np.testing.assert_array_equal(labels[:, 2:4], LABELS)
     # The two mixtures of a pair use lambda and 1 - lambda: together they are the pair again.
-    np.testing.assert_allclose(samples[0] + samples[3], SAMPLES[0] + SAMPLES[3], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(samples[:, 0] + samples[:, 1], SAMPLES.sum(axis=1), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -170,13 +167,10 @@ def test_all_parts_make_the_batch_three_times_as_large_and_lambda_one_is_the_ori
     ],
 )
 def test_lambda_has_its_law(part, alpha, law):
-    """By Kolmogorov-Smirnov; of a pair of 1 and 0 the mixture is lambda."""
-    samples = np.repeat([1.0, 0.0], 4000)
-    mixed, labels = mixup(samples, np.stack([samples, 1 - samples], axis=1), [part], alpha, np.random.default_rng(0))
-    first, second = mixed[:4000], mixed[4000:]
+    """By Kolmogorov-Smirnov."""
+    first, second = draw([part], alpha, 4000, np.random.default_rng(0)).T
     assert scipy.stats.kstest(first, law.cdf).pvalue > 0.01
     np.testing.assert_allclose(first + second, 1)
-    np.testing.assert_array_equal(labels[:, 0], mixed)
     assert abs(np.corrcoef(first[:-1], first[1:])[0, 1]) < 0.05  # a draw for each pair
 
 

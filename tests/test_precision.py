@@ -82,10 +82,10 @@ def write_training() -> list[str]:
 BFLOAT16 = """
 import train_spectrogram
 from scenes.stage.cli import run
-from scenes.learning.training import Trainer
+from scenes.learning.trainer import Trainer
 fit = Trainer.fit
 def checked(trainer, *arguments, **keywords):
-    convolutions = [layer for layer in trainer.layers if "conv" in layer.name]
+    convolutions = [layer for layer in trainer.get_layer("vgg14").layers if "conv" in layer.name]
     assert {(layer.compute_dtype, layer.variable_dtype) for layer in convolutions} == {("bfloat16", "float32")}
     return fit(trainer, *arguments, **keywords)
 Trainer.fit = checked

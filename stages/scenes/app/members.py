@@ -22,6 +22,7 @@ from scenes.classifiers.patches import frame_count, patch_needs
 from scenes.dataset.tables import SECONDS, read_classes
 from scenes.media.clip import ten_seconds
 from scenes.media.stream import Window
+from scenes.stage.cli import flags
 from scenes.stage.errors import InputError
 from scenes.systems import family_of, needs_of
 
@@ -172,7 +173,7 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
 
 def _hold(run: Run, stage: str, numbers: dict[str, Any]) -> None:
     """Hold params.yaml to the command of the recorded run: other numbers would give other features unnoticed."""
-    words = shlex.split(run.commands.get(stage, ""))
+    words = flags(shlex.split(run.commands.get(stage, "")))
     for key, value in numbers.items() if words else ():
         if isinstance(value, bool):
             found, wanted = (
@@ -249,7 +250,8 @@ def _visual_embedding(run: Run, name: str) -> Feature:
     from scenes.features.visual_embedding import embed, embedder, sample
 
     _hold(run, "frames", run.params["frames"])
-    numbers, common = run.params["visual"][name], run.params["visual_embedding"]
+    numbers = {key: run.params["visual"][name][key] for key in ("size", "pretrained", "weights")}
+    common = run.params["visual_embedding"]
     _hold(run, f"embed-visual@{name}", {**numbers, **common})
     looked_at = sample(run.folder / "data/media.csv", numbers["pretrained"])
     if numbers["weights"] != "none":

@@ -215,7 +215,8 @@ class Rows:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.shape = path, open_array(path).shape
+        array = open_array(path)
+        self.path, self.shape, self.dtype = path, array.shape, array.dtype
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return open_array(self.path)

@@ -30,7 +30,7 @@ def draw(parts: list[str], alpha: float, pairs: int, generator: np.random.Genera
     Returns
     -------
     ndarray
-        float32 `[pairs, 2 * len(parts)]`.
+        `[pairs, 2 * len(parts)]`.
     """
     drawn = {
         "beta": lambda: generator.beta(alpha, alpha, pairs),
@@ -38,7 +38,7 @@ def draw(parts: list[str], alpha: float, pairs: int, generator: np.random.Genera
         "uniform": lambda: generator.uniform(size=pairs),
     }
     lambdas = [drawn[part]() for part in parts]
-    return np.stack([weight for each in lambdas for weight in (each, 1 - each)], axis=1).astype(np.float32)
+    return np.stack([weight for each in lambdas for weight in (each, 1 - each)], axis=1)
 
 
 def mix(samples, weights):
@@ -132,7 +132,8 @@ class MixedBatches(ShuffledBatches):
         some = slice(part * self.pairs_at_once, (part + 1) * self.pairs_at_once)
         pairs = self.pairs[:, batch * self.size :][:, : 2 * half].reshape(2, 2, half)[..., some]
         clips, seconds = pairs.swapaxes(1, 2).reshape(2, -1)  # the samples of a pair side by side
-        weights = draw(self.parts, self.alpha, half, np.random.default_rng((self.seed, self.epoch, batch)))[some]
+        weights = draw(self.parts, self.alpha, half, np.random.default_rng((self.seed, self.epoch, batch)))
+        weights = weights[some].astype(np.float32)
         paired = keras.tree.map_structure(
             lambda array: array.reshape(-1, 2, *array.shape[1:]), (self.load(clips, seconds), self.targets[clips])
         )

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -27,7 +28,8 @@ def run(*commands: Callable, **named: Callable) -> None:
 
     A parameter whose type is a dataclass stands for the dataclass's fields, an option each.
 
-    Options may be written with underscores, as DVC unpacks them from params.yaml, or with dashes. An `InputError` or
+    Options may be written with underscores, as DVC unpacks them from params.yaml, or with dashes, and a flag with its
+    value, `--flag=true`. An `InputError` or
     an `OSError` (missing file, full disk) ends the script with one line on standard error and exit code 1, a wrong
     option likewise with 2, SIGINT (Ctrl-C) and SIGTERM with 130 and 143, as shells have it. A character that the
     encoding of standard output lacks is printed as its escape, as Python does on standard error.
@@ -86,6 +88,7 @@ class _Command(TyperCommand):
     """
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        args = flags(args)
         if "" in args:
             raise typer.BadParameter(f"{args[args.index('') - 1]}: must not be empty; give it a value in params.yaml")
         given = Counter(self.make_parser(ctx).parse_args(list(args))[2])
@@ -95,6 +98,11 @@ class _Command(TyperCommand):
             if "DVC_STAGE" in os.environ and option.multiple and option.default and not given[option]:
                 raise typer.BadParameter(f"{option.opts[0]}: must not be empty; give it a value in params.yaml")
         return super().parse_args(ctx, args)
+
+
+def flags(words: list[str]) -> list[str]:
+    """Flags without values: `--flag` for `--flag=true` and `--no-flag` for `--flag=false`."""
+    return [re.sub("^--(.+)=true$", r"--\1", re.sub("^--(.+)=false$", r"--no-\1", word)) for word in words]
 
 
 def _stop(number: int, frame: object) -> None:
