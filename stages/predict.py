@@ -14,8 +14,8 @@ from scenes.evaluation import baseline_scores
 from scenes.evaluation.scoring import evaluate
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches, Load
+from scenes.learning.front import as_stored, behind
 from scenes.learning.inference import batch_size, load_weights, predict, refuse_not_finite
-from scenes.learning.trainer import as_stored, behind
 from scenes.stage.cli import run
 from scenes.stage.outputs import write_array
 from scenes.systems import AUDIO_SPECTROGRAM_STRICT, FAMILIES, Family

@@ -13,8 +13,8 @@ from scenes.dataset.tables import Rows, open_rows, read_classes, read_split
 from scenes.evaluation.disturbed_scores import seconds_used
 from scenes.learning.backend import keras
 from scenes.learning.batches import Batches
+from scenes.learning.front import behind
 from scenes.learning.inference import batch_size, load_weights, predict, refuse_not_finite
-from scenes.learning.trainer import behind
 from scenes.stage.cli import run
 from scenes.stage.outputs import write_array
 from scenes.systems import FAMILIES, Family

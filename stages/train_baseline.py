@@ -18,8 +18,8 @@ from scenes.classifiers.baseline import (
     set_moments,
 )
 from scenes.dataset.tables import hold_out, read_classes, read_split
+from scenes.learning.front import as_stored
 from scenes.learning.inference import load_weights
-from scenes.learning.trainer import as_stored
 from scenes.learning.training import Recipe, prepare, train
 from scenes.stage import options
 from scenes.stage.cli import run

@@ -16,8 +16,8 @@ from scenes.classifiers.mlp import Options, mlp
 from scenes.features import visual_embedding
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
+from scenes.learning.front import behind
 from scenes.learning.inference import forward
-from scenes.learning.trainer import behind
 from scenes.stage.errors import InputError
 
 layers, applications = keras.layers, keras.applications

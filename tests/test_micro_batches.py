@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from scenes.learning import training
 from scenes.learning.backend import keras
-from scenes.learning.trainer import as_stored
+from scenes.learning.front import as_stored
 
 if "plain" in sys.argv:
     training.adam = lambda rate, steps: keras.optimizers.SGD(

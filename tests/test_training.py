@@ -21,10 +21,11 @@ from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
 from scenes.learning.batches import Batches, ShuffledBatches
 from scenes.learning.callbacks import HISTORY_COLUMNS, TIMING_COLUMNS
+from scenes.learning.front import as_stored
 from scenes.learning.inference import BATCH, batch_size, forward
 from scenes.learning.mixup import MixedBatches
 from scenes.learning.optimizer import FlatAdam, adam
-from scenes.learning.trainer import Trainer, as_stored
+from scenes.learning.trainer import Trainer
 from scenes.learning.training import Recipe, train
 from scenes.stage.errors import InputError
 
@@ -604,7 +605,8 @@ from scenes.learning.backend import keras
 import tensorflow as tf
 import train_embedding
 from scenes.learning.gpus import replicas
-from scenes.learning.trainer import Trainer, as_stored
+from scenes.learning.front import as_stored
+from scenes.learning.trainer import Trainer
 from scenes.learning.training import Recipe, prepare, train
 from scenes.stage.cli import run
 

@@ -85,8 +85,8 @@ def load(run: Run, names: list[str]) -> list[Member]:
     os.environ.setdefault("KERAS_BACKEND", run.params.get("backend", "tensorflow"))
     os.environ.setdefault("OMP_NUM_THREADS", str(run.params["threads"]))
     from scenes.learning.backend import keras  # only now: it asks for both
+    from scenes.learning.front import behind
     from scenes.learning.inference import load_weights
-    from scenes.learning.trainer import behind
 
     members = []
     for name in names:

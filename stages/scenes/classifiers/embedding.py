@@ -6,7 +6,7 @@ from scenes.classifiers.mlp import Options, mlp
 from scenes.dataset.tables import Rows
 from scenes.learning.backend import keras
 from scenes.learning.batches import Load
-from scenes.learning.trainer import as_stored
+from scenes.learning.front import as_stored
 
 
 def load(options: Options, arrays: list[Rows]) -> Load:

@@ -9,9 +9,9 @@ from scenes.classifiers.image_networks import extractor, front
 from scenes.dataset.tables import SECONDS, open_array, read_media, train_rows
 from scenes.learning.backend import keras
 from scenes.learning.batch_norm import reestimate
+from scenes.learning.front import behind
 from scenes.learning.inference import BATCH, forward
 from scenes.learning.precision import policy
-from scenes.learning.trainer import behind
 
 # Clips of which one frame is for an untrained network's batch norm, evenly chosen.
 SAMPLE = 40

@@ -6,17 +6,6 @@ from scenes.learning.mixup import Mixture
 from scenes.learning.optimizer import square_norm
 
 
-def behind(front: keras.Model, network: keras.Model) -> keras.Model:
-    """A network with the preprocessing in front of it: from inputs as they are on disk to its outputs."""
-    return keras.Model(front.input, network(front.output), name=network.name)
-
-
-def as_stored(dimension: int) -> keras.Model:
-    """No preprocessing, of vectors `[n, dimension]`."""
-    vectors = keras.Input((dimension,))
-    return keras.Model(vectors, keras.layers.Identity()(vectors), name="preprocessing")
-
-
 class Trainer(keras.Model):
     """A model that trains a network's variables by Eq. 1 (the paper), on the micro-batches of `MixedBatches`.
 

@@ -13,13 +13,14 @@ from scenes.learning.backend import keep_graphs_as_traced, keras
 from scenes.learning.batch_norm import keep_time_constant, reestimate
 from scenes.learning.batches import Batches, Load, Samples, ShuffledBatches
 from scenes.learning.callbacks import BEST, HISTORY_COLUMNS, TIMING_COLUMNS, BestEpoch, Checkpoint, EpochLog
+from scenes.learning.front import behind
 from scenes.learning.gpus import draw_apart, on_gpu, replicas, share_averages, use_all
 from scenes.learning.inference import BATCH, batch_size, finite
 from scenes.learning.memory import said_if_exhausted
 from scenes.learning.mixup import MixedBatches, check
 from scenes.learning.optimizer import adam
 from scenes.learning.precision import policy
-from scenes.learning.trainer import Trainer, behind
+from scenes.learning.trainer import Trainer
 from scenes.stage import options
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import write_csv, writing
