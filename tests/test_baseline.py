@@ -178,7 +178,7 @@ def test_the_epoch_of_lowest_validation_loss_is_kept(data):
 
 def test_its_validation_is_of_whole_train_locations(data, monkeypatch):
     seen = {}
-    monkeypatch.setattr(train_baseline, "train", lambda *arguments, **_: seen.update(split=arguments[2]))
+    monkeypatch.setattr(train_baseline, "train", lambda *arguments, **_: seen.update(split=arguments[3]))
     chosen = {}
     for seed, split_seed in ((0, 0), (0, 1), (0, 2), (1, 0)):
         train("early", seed=seed, split_seed=split_seed)

@@ -164,7 +164,7 @@ def test_every_training_tells_of_all_its_tables_and_arrays(monkeypatch):
     assert set(SCRIPTS) == {path.stem for path in (ROOT / "stages").glob("train_*.py")}
     write_training_data()
     given = []
-    monkeypatch.setattr(training, "train", lambda *arguments, **_: given.append(arguments[5]))
+    monkeypatch.setattr(training, "train", lambda *arguments, **_: given.append(arguments[6]))
     for script, arguments in SCRIPTS.items():
         before = {"train_baseline": ["audio"], "train_embedding": ["audio-embedding"]}.get(script, [])
         result = run(f"{script}.py", *before, "split.csv", "classes.csv", *arguments)

@@ -102,7 +102,8 @@ class _Command(TyperCommand):
 
 def flags(words: list[str]) -> list[str]:
     """Flags without values: `--flag` for `--flag=true` and `--no-flag` for `--flag=false`."""
-    return [re.sub("^--(.+)=true$", r"--\1", re.sub("^--(.+)=false$", r"--no-\1", word)) for word in words]
+    words = [re.sub(r"^--([\w-]+)=true$", r"--\1", word) for word in words]
+    return [re.sub(r"^--([\w-]+)=false$", r"--no-\1", word) for word in words]
 
 
 def _stop(number: int, frame: object) -> None:

@@ -33,7 +33,7 @@ MicroBatch = Annotated[
     int | None, typer.Option(help="samples after mixup on the device at once; default: all of a batch", max=1_000_000)
 ]
 SaveMinutes = Annotated[
-    float, typer.Option(help="how old the state for a resume may get", min=0, envvar="SCENES_SAVE_MINUTES")
+    float, typer.Option(help="how old the state for a resume may get", min=0, max=1440, envvar="SCENES_SAVE_MINUTES")
 ]
 Seconds = Annotated[int, typer.Option(help="seconds drawn from each clip in an epoch", min=1, max=10)]
 LearningRate = Annotated[float, typer.Option(help="learning rate of Adam", min=0.0, max=1.0)]
