@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
 from scenes.learning.backend import keras
+from scenes.learning.memory import said_if_exhausted
 from scenes.learning.mixup import PARTS, MixedBatches
 from scenes.stage.errors import InputError
 
@@ -146,3 +148,67 @@ def test_what_was_seen_before_a_kill_is_left_out():
         assert len(found) == 3
         for array, other in zip(found, whole, strict=True):
             np.testing.assert_array_equal(array, other)
+
+
+class ResourceExhaustedError(Exception):
+    """TensorFlow's has this text too."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        ResourceExhaustedError("OOM when allocating tensor with shape[300,64,128,128]"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1073741824 bytes."),
+    ],
+)
+def test_out_of_memory_is_one_line_with_the_micro_batches_to_try(error):
+    network = keras.Sequential([keras.Input((331, 331, 3)), keras.layers.Flatten()], name="NASNetLarge")
+    of_paper = batches(100, 30, clips=np.tile(np.arange(4), 3))
+    message = r"^a.h5: out of memory: NASNetLarge at 331x331x3 with a micro_batch of 30; lower it to 6 or 12$"
+    with pytest.raises(InputError, match=message), said_if_exhausted(Path("a.h5"), network, of_paper):
+        raise error
+    with pytest.raises(InputError, match="of 6; nothing smaller is possible"):
+        with said_if_exhausted(Path("a.h5"), network, batches(100, 6, clips=np.tile(np.arange(4), 3))):
+            raise error
+
+
+def test_other_errors_are_not_taken_for_it():
+    with pytest.raises(RuntimeError, match="another"), said_if_exhausted(Path("a.h5"), keras.Sequential(), batches()):
+        raise RuntimeError("another")
+
+
+# A training in as much memory as the process has by then, and 400 MB.
+SCARCE = """
+import resource, sys
+import train_embedding
+from scenes.learning import training
+from scenes.stage.cli import run
+fit = training.Trainer.fit
+def limited(*arguments, **keywords):
+    size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + 400 * 2**20,) * 2)
+    return fit(*arguments, **keywords)
+training.Trainer.fit = limited
+run(train_embedding.main)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_training_in_too_little_memory_says_what_to_lower_and_with_that_it_runs():
+    rows = [f"c{i},{'ab'[i % 2]},x,{i},train,a.wav," for i in range(200)]
+    Path("split.csv").write_text("\n".join(["clip,scene,city,location,fold,audio,video", *rows]) + "\n")
+    Path("classes.csv").write_text("class,meta_class\na,x\nb,y\n")
+    np.save("e.npy", np.random.default_rng(0).standard_normal((200, 10, 8)).astype(np.float32))
+    words = "audio-embedding split.csv classes.csv e.npy m.weights.h5 h.csv --epochs 1 --batch 2000 --widths 60000"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "stages"), "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
+    for micro_batch, code in ((6000, 1), (60, 0)):
+        ended = subprocess.run(
+            [sys.executable, "-c", SCARCE, *words.split(), "--micro-batch", str(micro_batch)],
+            env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert ended.returncode == code, ended.stderr
+        message = "error: m.weights.h5: out of memory: mlp at 8 with a micro_batch of 6000; lower it to "
+        assert code == 0 or ended.stderr.splitlines()[-1].startswith(message)

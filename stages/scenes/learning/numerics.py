@@ -22,7 +22,8 @@ def settle(library: str) -> None:
 
     Sums are shared out among threads, whose number therefore changes their last digits. Left alone, torch takes no more
     threads than there are cores, TensorFlow and JAX one a core. Float32 is float32 also on GPUs, which could multiply
-    in TensorFloat-32, with the 10 bits of a half. To be called before the library computes.
+    in TensorFloat-32, with the 10 bits of a half. TensorFlow takes the memory of a GPU as it needs it, so that two
+    stages may share one. To be called before the library computes.
     """
     number = threads()
     threadpool_limits(1, user_api="blas")  # NumPy's, which makes the batches
@@ -39,6 +40,8 @@ def settle(library: str) -> None:
             tensorflow.config.threading.set_intra_op_parallelism_threads(number)
             tensorflow.config.threading.set_inter_op_parallelism_threads(number)
         tensorflow.config.experimental.enable_tensor_float_32_execution(False)
+        for gpu in tensorflow.config.list_physical_devices("GPU"):  # or it takes all memory at once
+            tensorflow.config.experimental.set_memory_growth(gpu, True)
     else:
         import jax
 

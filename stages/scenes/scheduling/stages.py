@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
@@ -82,7 +83,8 @@ def finish(stage: Stage, future: Future) -> str:
     """Record what the command has made; the error, if there was one, in a line."""
     try:
         if code := future.result():
-            return f"failed: exit code {code}"
+            killed = " (killed, as the system does when memory is full)" if code == -signal.SIGKILL else ""
+            return f"failed: exit code {code}{killed}"
         commit(stage)
     except CancelledError as error:
         raise InputError("--dask: the scheduler has gone; rerun to resume") from error

@@ -1,0 +1,68 @@
+"""Batch normalisation by torch's kernels against Keras' formula."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+# Under another backend there is nothing to compare: a process of its own, where Keras has torch.
+COMPARED = """
+import sys
+import numpy as np
+import torch
+from scenes.learning.backend import keras
+
+Norm, (policy, shape, axis) = keras.layers.BatchNormalization, (sys.argv[1], eval(sys.argv[2]), int(sys.argv[3]))
+kernels = Norm.call
+keras.config.set_dtype_policy(policy)
+generator = np.random.default_rng(0)
+start = generator.normal(2, 3, shape).astype("float32")
+numbers = generator.normal(size=(3, shape[axis]))
+found = []
+for call in (kernels.__wrapped__, kernels):
+    Norm.call = call
+    layer = Norm(axis=axis, momentum=0.8)
+    layer.build(shape)
+    for variable, values in zip((layer.gamma, layer.beta, layer.moving_mean), numbers):
+        variable.assign(values)
+    kept = []
+    x = torch.tensor(start, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each.numel()) or each, lambda each: each):
+        y = layer(x, training=True)
+    (y.float() ** 3).sum().backward()
+    inference = layer(x.detach(), training=False)
+    arrays = (y, x.grad, layer.gamma.value.grad, layer.beta.value.grad, layer.moving_mean.value,
+              layer.moving_variance.value, inference)
+    found.append({str(number): array.detach().float().numpy() for number, array in enumerate(arrays)}
+                 | {"kept": sum(kept), "types": str([y.dtype, inference.dtype])})
+np.savez("found.npz", **{f"{side}-{name}": value for side, arrays in zip("ab", found) for name, value in arrays.items()})
+"""
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(("shape", "axis"), [((4, 9, 8, 7), -1), ((4, 7, 9, 8), 1), ((30, 7), -1), ((1, 3, 3, 5), -1)])
+def test_kernels_compute_keras_formula_and_keep_less(policy, shape, axis):
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT / "stages")}
+    subprocess.run([sys.executable, "-c", COMPARED, policy, str(shape), str(axis)], check=True, env=environment)
+    found = np.load("found.npz")
+    for name in map(str, range(7)):
+        expected = found[f"a-{name}"]
+        assert np.abs(expected).max() > 0.01
+        np.testing.assert_allclose(found[f"b-{name}"], expected, rtol=0, atol=3e-6 * np.abs(expected).max())
+    assert found["a-types"] == found["b-types"]
+    assert found["b-kept"] < 0.6 * found["a-kept"]
+
+
+def test_a_single_value_is_left_to_keras():
+    """Whose variance torch refuses to estimate."""
+    code = (
+        "import numpy as np\nfrom scenes.learning.backend import keras\n"
+        "layer = keras.layers.BatchNormalization()\n"
+        "print(np.asarray(layer(np.ones((1, 4), 'float32'), training=True).detach()).tolist())\n"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT / "stages")}
+    ended = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
+    assert ended.stdout.strip() == "[[0.0, 0.0, 0.0, 0.0]]"
