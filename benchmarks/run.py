@@ -21,7 +21,16 @@ def main(
     folders = [str(path.absolute()) for path in videos or [ROOT / "data/demo/clips/video"]]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'stages'}:{ROOT / 'tests'}"}
     with (FOLDER / "results.md").open("w") as results:
-        for name in ("spectrogram", "frames", "embed_audio", "training", "evaluation", "memory"):
+        for name in (
+            "spectrogram",
+            "frames",
+            "embed_audio",
+            "batches",
+            "training",
+            "step_memory",
+            "evaluation",
+            "memory",
+        ):
             command = [sys.executable, FOLDER / f"{name}.py", *(folders if name == "frames" else [])]
             process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
             for line in process.stdout:

@@ -1,8 +1,8 @@
 """Time training VGG14 at the paper's size against plain Keras, in patches a second.
 
 Plain is `model.fit` in float32 from a `PyDataset` with two workers over ready patches; ours cuts the patches, makes
-deltas and mixup, adds L2 and takes `--precision`. Ours is also timed with one batch repeated, which costs nothing to
-make. Of KERAS_BACKEND, on whatever device that backend takes. On a GPU: --batch 100 --steps 20.
+deltas and mixup on the device, adds L2 and takes `--precision`. Ours is also timed with one batch repeated, which costs
+nothing to read. Of KERAS_BACKEND, on whatever device that backend takes. On a GPU: --batch 100 --steps 20.
 
 Needs `stages` on the path: PYTHONPATH=stages python benchmarks/training.py
 """
@@ -14,31 +14,31 @@ import numpy as np
 import typer
 from measure import machine, median_seconds, show
 
-from scenes.classifiers.patches import patches
+from scenes.classifiers import patch_layer
+from scenes.classifiers.patches import excerpts
 from scenes.classifiers.vgg14 import Options, vgg14
 from scenes.learning.backend import keras
-from scenes.learning.mixup import MixedBatches
-from scenes.learning.optimizer import FlatAdam
+from scenes.learning.mixup import MixedBatches, mix
+from scenes.learning.optimizer import adam
 from scenes.learning.precision import policy
-from scenes.learning.training import Trainer
+from scenes.learning.trainer import Trainer
 from scenes.stage.options import PrecisionName
 
 CLASSES, PARTS, CLIPS = 10, ["beta", "original", "uniform"], 40
 
 
 class Ready(keras.utils.PyDataset):
-    """So many batches cut from patches that lie ready; the first one again and again if `repeated`."""
+    """Batches that lie ready, so many times over."""
 
-    def __init__(self, samples: np.ndarray, labels: np.ndarray, size: int, repeated: bool = False, workers: int = 1):
+    def __init__(self, batches: list[tuple], times: int = 1, workers: int = 1) -> None:
         super().__init__(workers=workers)
-        self.samples, self.labels, self.size, self.repeated = samples, labels, size, repeated
+        self.batches = batches * times
 
     def __len__(self) -> int:
-        return len(self.samples) // self.size
+        return len(self.batches)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        start = 0 if self.repeated else index * self.size
-        return self.samples[start : start + self.size], self.labels[start : start + self.size]
+    def __getitem__(self, index: int) -> tuple:
+        return self.batches[index]
 
 
 def network(precision: str) -> keras.Model:
@@ -76,20 +76,25 @@ def main(batch: int = 4, steps: int = 2, repeats: int = 5, precision: PrecisionN
     spectrograms = rng.standard_normal((CLIPS, 2, 128, 704)).astype(np.float16)
     targets = np.eye(CLASSES, dtype=np.float32)[rng.integers(CLASSES, size=CLIPS)]
     clips = np.resize(np.arange(CLIPS), steps * batch)
+    front = patch_layer.front(spectrograms)
     mixed = MixedBatches(
-        partial(patches, spectrograms), clips, targets, batch, 1, 0, parts=PARTS, alpha=0.4
+        partial(excerpts, spectrograms), clips, targets, batch, 1, 0, parts=PARTS, alpha=0.4
     )  # fmt: skip
-    size = len(mixed[0][0])
-    samples, labels = (np.concatenate(arrays) for arrays in zip(*(mixed[i] for i in range(steps)), strict=True))
+    size, ready = 2 * len(PARTS) * (batch // 2), []
+    for number in range(steps):
+        ((frames, seconds), weights), labels = mixed[number]
+        patches = front((frames.reshape(-1, *frames.shape[2:]), seconds.reshape(-1)))
+        patches = keras.ops.convert_to_numpy(patches).reshape(-1, 2, *patches.shape[1:])
+        ready.append(tuple(array.reshape(size, *array.shape[2:]) for array in (mix(patches, weights), labels)))
 
     plain = network("float32")
     plain.compile(optimizer=keras.optimizers.Adam(1e-4), loss=keras.losses.KLDivergence(), metrics=["accuracy"])
     ours = network(name)
-    trainer = Trainer(ours, FlatAdam(1e-4), 1e-4)
+    trainer = Trainer(front, ours, 2 * len(PARTS), adam(1e-4), 1e-4)
     ways = {
-        "plain": lambda: plain.fit(Ready(samples, labels, size, workers=2), verbose=0),
+        "plain": lambda: plain.fit(Ready(ready, workers=2), verbose=0),
         "ours": lambda: trainer.fit(mixed, verbose=0, shuffle=False),
-        "ours, one batch repeated": lambda: trainer.fit(Ready(samples, labels, size, repeated=True), verbose=0),
+        "ours, one batch repeated": lambda: trainer.fit(Ready([mixed[0]], steps), verbose=0),
     }
     seconds = median_seconds(ways, repeats)
     rates = {dtype: product_rate(dtype) for dtype in {"float32", ours.compute_dtype}}
