@@ -1,8 +1,8 @@
 """Measure the peak memory of a step of each network at the paper's size, in the micro-batches of params.paper.yaml.
 
 On the processor, where a process' own memory is all there is. The last two micro-batches of a step are taken, the
-second of which changes the weights: so all is there that a step of any number has. The last two columns are what follows
-from the smallest micro-batch: what a training has at least, and what each further sample takes.
+second of which changes the weights: so all is there that a step of any number has. What a training has without samples,
+and what each sample adds, follows from a second run with the smallest micro-batch.
 
 Of KERAS_BACKEND. Needs `stages` on the path: PYTHONPATH=stages python benchmarks/step_memory.py
 """
@@ -36,7 +36,7 @@ def features(family: str) -> list[np.ndarray]:
 
 
 def step(family: str, member: str, batch: int, micro_batch: int, precision: str) -> dict[str, float]:
-    """Peak resident memory of this process in GiB and seconds of a sample, after the last two micro-batches of a step."""
+    """Peak resident memory of this process, GiB, and seconds a sample, of the last two micro-batches of a step."""
     from scenes.learning.backend import keras
     from scenes.learning.mixup import MixedBatches
     from scenes.learning.optimizer import adam

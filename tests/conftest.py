@@ -26,7 +26,9 @@ hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
 ROOT = Path(__file__).parents[1]
+needs_jax = pytest.mark.skipif(find_spec("jax") is None, reason="jax is not installed")
 needs_tensorflow = pytest.mark.skipif(find_spec("tensorflow") is None, reason="no TensorFlow, as on Python 3.14")
+BACKENDS = ["torch", pytest.param("tensorflow", marks=needs_tensorflow), pytest.param("jax", marks=needs_jax)]
 
 
 @pytest.fixture(autouse=True)

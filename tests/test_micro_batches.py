@@ -3,19 +3,17 @@
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import BACKENDS, ROOT
 
 from scenes.learning.backend import keras
 from scenes.learning.memory import said_if_exhausted
 from scenes.learning.mixup import PARTS, MixedBatches
 from scenes.stage.errors import InputError
 
-BACKENDS = [name for name in ("tensorflow", "torch", "jax") if find_spec(name)]
 TARGETS = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
 SAMPLES = np.random.default_rng(0).standard_normal((4, 10, 6)).astype(np.float32)
 

@@ -1,6 +1,5 @@
 """What decides the last digits: the command's precision and threads, not the machine and its environment."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -11,11 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, needs_tensorflow
+from conftest import BACKENDS, ROOT
 
 PARAMS = {name: yaml.safe_load((ROOT / name).read_text()) for name in ("params.yaml", "params.paper.yaml")}
-needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
-BACKENDS = ["torch", pytest.param("tensorflow", marks=needs_tensorflow), pytest.param("jax", marks=needs_jax)]
 
 
 def python(code: str, *arguments: object, **environment: str) -> str:
