@@ -10,8 +10,9 @@ import pytest
 from conftest import BACKENDS, ROOT
 
 from scenes.learning.backend import keras
+from scenes.learning.front import as_stored
 from scenes.learning.memory import said_if_exhausted
-from scenes.learning.mixup import PARTS, MixedBatches
+from scenes.learning.mixup import PARTS, MixedBatches, Mixture
 from scenes.stage.errors import InputError
 
 TARGETS = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
@@ -134,6 +135,14 @@ def test_a_data_set_smaller_than_a_batch_is_cut_within_the_micro_batch():
     assert few.pairs_at_once == 2 and few.micro_batches == 5
     with pytest.raises(InputError, match="nothing to mix it with"):
         batches(100, 30, clips=np.arange(1), seconds=1)
+
+
+def test_embeddings_are_mixed_in_float32_whatever_the_networks_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    pairs = np.array([[[1.001, 2.003], [3.1, 4.7]]], np.float32)
+    samples = as_stored(2)(pairs.reshape(2, 2))
+    mixed = Mixture()(samples, np.array([[1, 0]], np.float32))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(mixed), pairs[0])
 
 
 def test_what_was_seen_before_a_kill_is_left_out():

@@ -1,6 +1,7 @@
 """VGG14 against Table I, the loss of Eq. 1, batch norm, and the training loop."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -310,9 +311,11 @@ def states() -> list[Path]:
     return sorted(Path(".resume").glob("cut-*/epoch-*"))
 
 
+@pytest.mark.parametrize("threads", [False, True])
 @pytest.mark.parametrize("changes", [{}, {"keep": "best"}, {"batch": 30, "micro_batch": 10, "mixup": ["beta"]}])
-def test_a_training_killed_within_an_epoch_goes_on_at_its_step(monkeypatch, changes):
+def test_a_training_killed_within_an_epoch_goes_on_at_its_step(monkeypatch, changes, threads):
     """With dropout, whose random numbers go on too, and a history as if nothing had been."""
+    monkeypatch.setattr(training, "on_gpu", lambda: threads)  # batches are made ahead
     brief = {"epochs": 3, "save_minutes": 0, **changes}
     run_training("whole", small_network(0.2), **brief)
     for call in (3, 5, 6):
@@ -409,6 +412,22 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(file, harm, whole_and
     run_training("cut", small_network(0.2), **BRIEF)
     (line,) = warned(capfd)
     assert re.search(r"epoch-000003-000000000: unusable \(.+\); the training resumes after epoch 2$", line)
+    assert_same("cut", "whole")
+
+
+@pytest.mark.parametrize("text", ["[]", "[1.0]", "not JSON", "[NaN, 1.0, 1.0, 1.0]"])
+def test_a_state_within_an_epoch_has_the_metrics_so_far(text, capfd):
+    brief = {"epochs": 2, "save_minutes": 0}
+    run_training("whole", small_network(0.2), **brief)
+    interrupt(1, **brief)
+    last = states()[-1]
+    shutil.rmtree(last)  # of the whole epoch
+    (before,) = states()
+    assert len(json.loads((before / callbacks.METRICS).read_text())) == 4
+    (before / callbacks.METRICS).write_text(text)
+    run_training("cut", small_network(0.2), **brief)
+    (line,) = warned(capfd)
+    assert "unusable" in line and line.endswith("the training starts again")
     assert_same("cut", "whole")
 
 
@@ -617,6 +636,10 @@ strategy = tf.distribute.MirroredStrategy([half.name for half in halves])
 tf.distribute.MirroredStrategy = lambda: strategy
 compute_loss = Trainer.compute_loss
 options = "--epochs 3 --batch 28 --lr 0.01 --l2 0.1 --dropout 0 --widths 16 --widths 16"
+sys.argv = ["train_embedding.py", "audio-embedding", "split.csv", "classes.csv", "embedding.npy", "pieces.weights.h5",
+            "pieces.csv", *options.split(), "--micro-batch", "12"]
+run(train_embedding.main)
+assert replicas() == 1, "in pieces, one GPU trains"
 for number in (1, 2):
     tf.config.list_logical_devices = lambda kind: halves[:number]
     def step(*arguments, **keywords):
@@ -663,6 +686,7 @@ def two_gpus(tmp_path_factory) -> Path:
 def test_two_gpus_train_as_one_under_tensorflow(two_gpus):
     one, two = (pd.read_csv(two_gpus / f"{number}.csv") for number in (1, 2))
     np.testing.assert_allclose(two, one, rtol=1e-4)
+    np.testing.assert_allclose(pd.read_csv(two_gpus / "pieces.csv"), one, rtol=1e-4)
     assert one["loss"].iloc[-1] < 0.9 * one["loss"].iloc[0]
 
 

@@ -52,8 +52,8 @@ class Member(NamedTuple):
 
     name: str
     media: list[str]  # that it needs: audio, video or both
-    inputs: Callable[..., Any]  # of ten seconds of each, [2, samples] and [10, size, size, 3]: the network's
-    network: Any
+    inputs: Callable[..., Any]  # of ten seconds of each, [2, samples] and [10, size, size, 3]: what the network takes
+    network: Any  # with its preprocessing
     needs: np.ndarray  # seconds of a window that have to be read before its k-th second is known, [10]
 
 
@@ -173,7 +173,7 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
 
 def _hold(run: Run, stage: str, numbers: dict[str, Any]) -> None:
     """Hold params.yaml to the command of the recorded run: other numbers would give other features unnoticed."""
-    words = flags(shlex.split(run.commands.get(stage, "")))
+    words = flags(shlex.split(run.commands.get(stage, "")), [f"--{key}" for key in numbers])
     for key, value in numbers.items() if words else ():
         if isinstance(value, bool):
             found, wanted = (

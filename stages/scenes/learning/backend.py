@@ -32,9 +32,9 @@ import keras  # noqa: E402
 for _name in _UNUSED:
     del sys.modules[_name]
 if _backend == "torch":
-    from scenes.learning.torch_batch_norm import by_kernels
+    from scenes.learning.torch_batch_norm import frugal
 
-    keras.layers.BatchNormalization.call = by_kernels(keras.layers.BatchNormalization.call)
+    keras.layers.BatchNormalization.call = frugal(keras.layers.BatchNormalization.call)
 # It asks whether inputs are TensorFlow's, and imports TensorFlow for that: three seconds of a training for nothing,
 # unless TensorFlow runs the networks.
 if _backend != "tensorflow":

@@ -1,6 +1,8 @@
 """Batch normalisation after short trainings, or none."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from tqdm import tqdm
 
@@ -28,7 +30,7 @@ def reestimate(network: keras.Model, batches: Sequence) -> None:
     network : Model
         Whose moving averages to replace.
     batches : sequence
-        Tuples that begin with network inputs `[batch, ...]`, an array or a tuple of them.
+        Tuples that begin with inputs of the network `[batch, ...]`, an array or a tuple of them.
     """
     norms = _norms(network)
     dropouts = [layer for layer in _all_layers(network) if isinstance(layer, keras.layers.Dropout)]
@@ -38,11 +40,17 @@ def reestimate(network: keras.Model, batches: Sequence) -> None:
     for count in tqdm(range(len(batches) if norms else 0), desc="batch norm", unit="batch"):
         for norm in norms:
             norm.momentum = count / (count + 1)
-        network(batches[count][0], training=True)
+        with without_gradients():
+            network(batches[count][0], training=True)
     for norm, momentum in zip(norms, kept[0], strict=True):
         norm.momentum = momentum
     for dropout, rate in zip(dropouts, kept[1], strict=True):
         dropout.rate = rate
+
+
+def without_gradients() -> AbstractContextManager:
+    """Torch, which runs op by op, would keep all for a backward pass."""
+    return sys.modules["torch"].no_grad() if keras.backend.backend() == "torch" else nullcontext()
 
 
 def _norms(network: keras.Model) -> list[keras.layers.BatchNormalization]:

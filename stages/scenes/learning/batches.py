@@ -19,7 +19,7 @@ class Batches(keras.utils.PyDataset):
     Parameters
     ----------
     load : callable
-        From clips and seconds, int `[n]` each, to network inputs `[n, ...]`, an array or a tuple of them.
+        From clips and seconds, int `[n]` each, to rows as they are on disk, `[n, ...]`, an array or a tuple of them.
     clips : ndarray of int
         Rows of the array behind `load`.
     targets : ndarray

@@ -89,6 +89,9 @@ class Checkpoint(keras.callbacks.Callback):
         if list(rows.columns) != LOG_COLUMNS or list(rows["epoch"]) != list(range(1, epoch + 1)):
             raise ValueError(f"{HISTORY} is not of {epoch} epochs")
         metrics = json.loads((state / METRICS).read_text(encoding="utf-8"))
+        shapes = [tuple(variable.shape) for variable in trainer.metrics_variables]
+        if [np.shape(value) for value in metrics] != shapes or not all(np.isfinite(value).all() for value in metrics):
+            raise ValueError(f"{METRICS} is not of this training")
         best = [(self.best.network, BEST)] if self.best and epoch else []
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras only warns of another optimiser

@@ -11,4 +11,4 @@ def behind(front: keras.Model, network: keras.Model) -> keras.Model:
 def as_stored(dimension: int) -> keras.Model:
     """No preprocessing, of vectors `[n, dimension]`."""
     vectors = keras.Input((dimension,))
-    return keras.Model(vectors, keras.layers.Identity()(vectors), name="preprocessing")
+    return keras.Model(vectors, keras.layers.Identity(dtype="float32")(vectors), name="preprocessing")

@@ -69,7 +69,9 @@ def batch_size(network: keras.Model) -> int:
 
     Keras lays out the weights for torch anew in every batch: a third of the time that 40 pictures of 48 pixels take.
     """
-    values = sum(int(np.prod(tensor.shape[1:])) for tensor in network.inputs)
+    last = network.layers[-1]  # the network itself, where its preprocessing is in front
+    inputs = (last if isinstance(last, keras.Model) else network).inputs
+    values = sum(int(np.prod(tensor.shape[1:])) for tensor in inputs)
     return max(BATCH, VALUES // values) if keras.backend.backend() == "torch" else BATCH
 
 

@@ -8,8 +8,12 @@ from scenes.learning.backend import keras
 from scenes.learning.mixup import MixedBatches, divisors
 from scenes.stage.errors import InputError
 
-# Of torch on a GPU and on a processor, TensorFlow, and JAX, which have no class of errors in common.
-MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "OOM when allocating", "RESOURCE_EXHAUSTED")
+# Of torch, TensorFlow, JAX, CUDA's libraries and NumPy, which have no class of errors in common.
+MESSAGES = (
+    "out of memory", "OOM when allocating", "RESOURCE_EXHAUSTED", "MemoryError", "ALLOC_FAILED",
+    "not enough memory", "failed to allocate", "annot allocate memory", "can't allocate memory", "Unable to allocate",
+    "Dst tensor is not initialized",
+)  # fmt: skip
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Batch normalisation by torch's own kernels, in place of Keras' formula, to rounding.
+"""Batch normalisation under torch that keeps its input alone for the backward pass, in place of Keras' formula.
 
-The formula keeps three arrays of the layer's size for the backward pass, and takes five passes over them; the kernels
-keep the input and take two.
+The formula keeps three arrays of the layer's size. Torch's own kernel keeps one, too, but sums channels that lie last
+one number after another: of a million numbers in float32, the variance is off by half a thousandth.
 """
 
 from collections.abc import Callable
@@ -10,25 +10,60 @@ from functools import wraps
 import torch
 
 
-def by_kernels(call: Callable) -> Callable:
-    """What `call` of Keras' layer computes; it is left to that where there is a mask, or a single value to average."""
+class BatchNorm(torch.autograd.Function):
+    """Normalise by the batch: `(x - mean) / sqrt(variance + epsilon) * gamma + beta`, at least in float32.
+
+    Means are over `axes`; all but x are of a shape that is one there. Mean and variance are given too.
+    """
+
+    @staticmethod
+    def forward(ctx, x, gamma, beta, axes: list[int], epsilon: float):
+        wide = x.to(gamma.dtype)
+        mean = wide.mean(axes, keepdim=True)
+        variance = (wide - mean).square_().mean(axes, keepdim=True)
+        inverse = (variance + epsilon).rsqrt()
+        ctx.save_for_backward(x, gamma, mean, inverse)
+        ctx.axes = axes
+        ctx.mark_non_differentiable(mean, variance)
+        scale = gamma * inverse
+        return torch.addcmul(beta - mean * scale, wide, scale).to(x.dtype), mean, variance
+
+    @staticmethod
+    def backward(ctx, grad, *_):
+        x, gamma, mean, inverse = ctx.saved_tensors
+        wide = grad.to(gamma.dtype)
+        normed = (x.to(gamma.dtype) - mean).mul_(inverse)
+        of_beta = wide.sum(ctx.axes, keepdim=True)
+        of_gamma = (wide * normed).sum(ctx.axes, keepdim=True)
+        count = x.numel() // mean.numel()
+        of_x = (wide - of_beta / count).addcmul_(normed, of_gamma, value=-1 / count).mul_(gamma * inverse)
+        return of_x.to(grad.dtype), of_gamma, of_beta, None, None
+
+
+def frugal(call: Callable) -> Callable:
+    """What `call` of Keras' layer computes; it is left to that where there is a mask or a renormalisation."""
 
     @wraps(call)
-    def fused(self, inputs: torch.Tensor, training: bool | None = None, mask: torch.Tensor | None = None):
-        count = inputs.numel() // inputs.shape[self.axis]
-        if mask is not None or self.renorm or self.synchronized or count < 2:
+    def normalised(self, inputs: torch.Tensor, training: bool | None = None, mask: torch.Tensor | None = None):
+        if mask is not None or self.renorm:
             return call(self, inputs, training=training, mask=mask)
-        x = inputs.movedim(self.axis, 1)
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        gamma, beta = (None if each is None else each.value.to(dtype) for each in (self.gamma, self.beta))
-        if not (training and self.trainable):
-            averages = self.moving_mean.value, self.moving_variance.value
-            return torch.nn.functional.batch_norm(x, *averages, gamma, beta, eps=self.epsilon).movedim(1, self.axis)
-        mean, variance = x.new_zeros((2, x.shape[1]), dtype=dtype)
-        x = torch.nn.functional.batch_norm(x, mean, variance, gamma, beta, training=True, momentum=1, eps=self.epsilon)
-        variance = variance * ((count - 1) / count)  # Keras averages the mean square
-        for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + new * (1 - self.momentum))
-        return x.movedim(1, self.axis)
+        shape = [1] * inputs.ndim
+        shape[self.axis] = -1
+        dtype = torch.promote_types(inputs.dtype, torch.float32)
 
-    return fused
+        def shaped(variable, instead: float) -> torch.Tensor:
+            made = torch.full_like(self.moving_mean.value, instead) if variable is None else variable.value
+            return made.to(dtype).reshape(shape)
+
+        gamma, beta = shaped(self.gamma, 1), shaped(self.beta, 0)
+        if not (training and self.trainable):
+            scale = gamma * (shaped(self.moving_variance, 1) + self.epsilon).rsqrt()
+            shift = beta - shaped(self.moving_mean, 0) * scale
+            return torch.addcmul(shift, inputs.to(dtype), scale).to(inputs.dtype)
+        axes = [axis for axis in range(inputs.ndim) if axis != self.axis % inputs.ndim]
+        outputs, mean, variance = BatchNorm.apply(inputs, gamma, beta, axes, self.epsilon)
+        for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + new.flatten() * (1 - self.momentum))
+        return outputs
+
+    return normalised

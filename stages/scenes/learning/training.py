@@ -1,5 +1,6 @@
 """The one training loop: mixup, Kullback-Leibler loss with L2 (the paper, Eq. 1), Adam, the last or the best epoch."""
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +75,14 @@ class Recipe:
 
 
 def prepare(recipe: Recipe) -> None:
-    """Set up Keras for a training, before the network is built: seed, precision, all GPUs."""
+    """Set up Keras for a training, before the network is built: seed, precision, all GPUs for a batch in one piece.
+
+    In pieces it is trained on one GPU: Keras cannot sum up the gradients of several.
+    """
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(policy(recipe.precision))
-    use_all()
+    if recipe.micro_batch in (None, 2 * len(recipe.mixup) * (recipe.batch // 2)):
+        use_all()
 
 
 def train(
@@ -112,7 +117,8 @@ def train(
         The files that `load` reads, for telling whether an interrupted training may go on.
     model, history : Path
         Where to write the weights (`.weights.h5`, without optimiser) and the table of epochs. How long these took is
-        written beside it (`.timing.csv`), since no two trainings take the same time: the table itself is hashed.
+        written beside it (`.timing.csv`), since no two trainings take the same time: the table itself is hashed. Of an
+        epoch that was interrupted it is the time since the resume.
     recipe : Recipe
         How to train.
     units : int
@@ -165,10 +171,13 @@ def train(
     folder = resume_folder(model, inputs)
     keep_time_constant(network, batches.micro_batches)
     mixtures = 2 * len(recipe.mixup)
-    trainer = Trainer(front, network, mixtures, adam(recipe.lr, batches.micro_batches), recipe.l2)
+    with said_if_exhausted(model, network, batches):
+        trainer = Trainer(front, network, mixtures, adam(recipe.lr, batches.micro_batches), recipe.l2)
     log = EpochLog(model, whole, batches, recipe.epochs, validation)
     best = BestEpoch(folder / BEST, network, log) if keep == "best" else None
-    checkpoint = Checkpoint(folder, batches, recipe.save_minutes, log, best)
+    # Between steps, the moving averages of several GPUs differ, which a state cannot tell.
+    minutes = recipe.save_minutes if replicas() == 1 else math.inf
+    checkpoint = Checkpoint(folder, batches, minutes, log, best)
     # Keras leaves out of its files how far the random numbers of dropout had got: one draw per micro-batch.
     drawn = [variable for variable in trainer.variables if variable.name == "seed_generator_state"]
 

@@ -3,11 +3,10 @@
 import dataclasses
 import inspect
 import os
-import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 
 import typer
@@ -29,10 +28,10 @@ def run(*commands: Callable, **named: Callable) -> None:
     A parameter whose type is a dataclass stands for the dataclass's fields, an option each.
 
     Options may be written with underscores, as DVC unpacks them from params.yaml, or with dashes, and a flag with its
-    value, `--flag=true`. An `InputError` or
-    an `OSError` (missing file, full disk) ends the script with one line on standard error and exit code 1, a wrong
-    option likewise with 2, SIGINT (Ctrl-C) and SIGTERM with 130 and 143, as shells have it. A character that the
-    encoding of standard output lacks is printed as its escape, as Python does on standard error.
+    value, `--flag=true`. An `InputError` or an `OSError` (missing file, full disk) ends the script with one line on
+    standard error and exit code 1, a wrong option likewise with 2, SIGINT (Ctrl-C) and SIGTERM with 130 and 143, as
+    shells have it. A character that the encoding of standard output lacks is printed as its escape, as Python does on
+    standard error.
     """
     sys.stdout.reconfigure(errors="backslashreplace")
     app = typer.Typer(
@@ -88,7 +87,9 @@ class _Command(TyperCommand):
     """
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
-        args = flags(args)
+        args = flags(
+            args, [name for option in self.params if getattr(option, "is_flag", False) for name in option.opts]
+        )
         if "" in args:
             raise typer.BadParameter(f"{args[args.index('') - 1]}: must not be empty; give it a value in params.yaml")
         given = Counter(self.make_parser(ctx).parse_args(list(args))[2])
@@ -100,10 +101,10 @@ class _Command(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-def flags(words: list[str]) -> list[str]:
-    """Flags without values: `--flag` for `--flag=true` and `--no-flag` for `--flag=false`."""
-    words = [re.sub(r"^--([\w-]+)=true$", r"--\1", word) for word in words]
-    return [re.sub(r"^--([\w-]+)=false$", r"--no-\1", word) for word in words]
+def flags(words: list[str], names: Iterable[str]) -> list[str]:
+    """Flags without values: of these names, `--flag` for `--flag=true` and `--no-flag` for `--flag=false`."""
+    plain = {f"{name}=true": name for name in names} | {f"{name}=false": f"--no-{name[2:]}" for name in names}
+    return [plain.get(word, word) for word in words]
 
 
 def _stop(number: int, frame: object) -> None:
@@ -146,4 +147,6 @@ def _explained(error: typer.TyperException) -> str:
     for option, value in zip(words, words[1:], strict=False):
         if f"extra argument(s) ({value})" in str(error) and option.startswith("--"):
             return f"{option} {value}: must be true or false in params.yaml, {option} or --no-{option[2:]} here"
+    if "does not take a value" in str(error):
+        return f"{str(error).split(chr(39))[1]}: must be true or false in params.yaml"
     return str(error)

@@ -11,7 +11,20 @@ from pathlib import Path
 FOLDER = Path(".resume")
 STAGES = Path(__file__).parents[2]
 # What decides numbers besides code, options and inputs: these libraries and, of networks, these environment variables.
-LIBRARIES = ("av", "gammatone", "keras", "librosa", "numpy", "scipy", "soundfile", "soxr", "tensorflow", "torch")
+LIBRARIES = (
+    "av",
+    "gammatone",
+    "jax",
+    "jaxlib",
+    "keras",
+    "librosa",
+    "numpy",
+    "scipy",
+    "soundfile",
+    "soxr",
+    "tensorflow",
+    "torch",
+)
 OF_NETWORKS = ("KERAS_BACKEND", "OMP_NUM_THREADS")  # how many threads share a sum decides its last digits
 
 
