@@ -35,6 +35,9 @@ if _backend == "torch":
     from scenes.learning.torch_batch_norm import frugal
 
     keras.layers.BatchNormalization.call = frugal(keras.layers.BatchNormalization.call)
+    # It lays out the input of each convolution and pooling anew, to and fro, and keeps the copy for the backward pass,
+    # where another view of the same numbers will do.
+    keras.src.backend.torch.nn._transpose_spatial_inputs = lambda inputs: inputs.movedim(-1, 1)
 # It asks whether inputs are TensorFlow's, and imports TensorFlow for that: three seconds of a training for nothing,
 # unless TensorFlow runs the networks.
 if _backend != "tensorflow":

@@ -1,4 +1,4 @@
-"""Our batch normalisation under torch against Keras' formula."""
+"""What networks keep for the backward pass under torch; our batch normalisation against Keras' formula."""
 
 import os
 import subprocess
@@ -73,3 +73,25 @@ def test_mean_and_variance_are_exact(shape, spread, error):
     environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT / "stages")}
     ended = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
     assert float(ended.stdout) <= error
+
+
+KEPT = """
+import torch
+from scenes.learning.backend import keras
+
+layers = (keras.layers.Conv2D(4, 3, padding="same"), keras.layers.Conv2D(4, 3, strides=2), keras.layers.MaxPooling2D(),
+          keras.layers.AveragePooling2D(2), keras.layers.DepthwiseConv2D(3), keras.layers.SeparableConv2D(4, 3))
+for layer in layers:
+    x, kept = torch.randn(2, 16, 16, 4, requires_grad=True), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each) or each, lambda each: each):
+        y = layer(x)
+    large = {each.untyped_storage().data_ptr() for each in kept if each.numel() == x.numel()}
+    print(type(layer).__name__, x.untyped_storage().data_ptr() in large, len(large), y.is_contiguous())
+"""
+
+
+def test_of_a_convolutions_input_no_copy_is_kept():
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT / "stages")}
+    ended = subprocess.run([sys.executable, "-c", KEPT], check=True, env=environment, capture_output=True, text=True)
+    names = ["Conv2D", "Conv2D", "MaxPooling2D", "AveragePooling2D", "DepthwiseConv2D", "SeparableConv2D"]
+    assert ended.stdout.splitlines() == [f"{name} True 1 True" for name in names]
