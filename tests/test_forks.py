@@ -7,13 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT
 
 from scenes.scheduling import process
 from scenes.scheduling.commands import PATIENCE, execute
 from scenes.scheduling.forks import Forks, parsed
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux alone")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or torch.accelerator.is_available(), reason="forks are for Linux without a GPU"
+)
 
 SEEN = """
 import os, signal, sys

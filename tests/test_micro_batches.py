@@ -212,6 +212,7 @@ def test_a_training_in_too_little_memory_says_what_to_lower_and_with_that_it_run
     np.save("e.npy", np.random.default_rng(0).standard_normal((200, 10, 8)).astype(np.float32))
     words = "audio-embedding split.csv classes.csv e.npy m.weights.h5 h.csv --epochs 1 --batch 2000 --widths 60000"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "stages"), "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
+    environment["CUDA_VISIBLE_DEVICES"] = ""
     for micro_batch, code in ((6000, 1), (60, 0)):
         ended = subprocess.run(
             [sys.executable, "-c", SCARCE, *words.split(), "--micro-batch", str(micro_batch)],

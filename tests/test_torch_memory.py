@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-# Under another backend there is nothing to compare: a process of its own, where Keras has torch.
 COMPARED = """
 import sys
 import numpy as np
@@ -43,11 +42,22 @@ for side, arrays in zip("ab", found):
 """
 
 
+def python(code: str, *words: object) -> str:
+    """What code prints in a process of its own, where Keras has torch, and torch no GPU."""
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "torch",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(ROOT / "stages"),
+    }
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize(("shape", "axis"), [((4, 9, 8, 7), -1), ((4, 7, 9, 8), 1), ((30, 7), -1), ((1, 3, 3, 5), -1)])
 def test_it_computes_keras_formula_and_keeps_less(policy, shape, axis):
-    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT / "stages")}
-    subprocess.run([sys.executable, "-c", COMPARED, policy, str(shape), str(axis)], check=True, env=environment)
+    python(COMPARED, policy, shape, axis)
     formula, ours = np.load("a.npz"), np.load("b.npz")
     for name in map(str, range(7)):
         expected = formula[name]
@@ -70,9 +80,7 @@ def test_mean_and_variance_are_exact(shape, spread, error):
         "found = [np.array(v) for v in (layer.moving_mean, layer.moving_variance)]\n"
         "print(max(np.abs(found[0] - exact.mean(0)).max(), np.abs(found[1] - exact.var(0)).max()))\n"
     )
-    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT / "stages")}
-    ended = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
-    assert float(ended.stdout) <= error
+    assert float(python(code)) <= error
 
 
 KEPT = """
@@ -91,7 +99,5 @@ for layer in layers:
 
 
 def test_of_a_convolutions_input_no_copy_is_kept():
-    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT / "stages")}
-    ended = subprocess.run([sys.executable, "-c", KEPT], check=True, env=environment, capture_output=True, text=True)
     names = ["Conv2D", "Conv2D", "MaxPooling2D", "AveragePooling2D", "DepthwiseConv2D", "SeparableConv2D"]
-    assert ended.stdout.splitlines() == [f"{name} True 1 True" for name in names]
+    assert python(KEPT).splitlines() == [f"{name} True 1 True" for name in names]
