@@ -49,6 +49,13 @@ def forks():
             fork.kill_group()
 
 
+@pytest.fixture
+def interrupt():
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 def wait_for(condition) -> None:
     for _ in range(6000):
         if condition():
@@ -84,12 +91,15 @@ def test_what_only_a_shell_understands_is_left_to_it(command, expected):
     assert parsed(command) == expected
 
 
-def test_a_script_sees_what_it_sees_in_a_process_of_its_own(forks, folder, monkeypatch):
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "Ctrl-C ignored, as in the background"])
+def test_a_script_sees_what_it_sees_in_a_process_of_its_own(forks, folder, monkeypatch, interrupt, ignored):
+    signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
     for name in ("KERAS_BACKEND", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name)
     (folder / "seen.py").write_text(SEEN)
     command = "SCENES_TRIED='a b' python seen.py --option '1 2' {x}"
     expected = ended(process.start, command, folder, DVC_STAGE="x")
+    assert ("default_int_handler" in expected[1]) != ignored
     assert expected[0] == 0 and "'a b'" in expected[1] and expected[1].endswith("first beside\n")
     for _ in range(2):  # the second is of a process that has run one
         assert ended(forks.start, command, folder, DVC_STAGE="x") == expected

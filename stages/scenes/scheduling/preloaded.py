@@ -26,8 +26,8 @@ def serve() -> None:
     """
     requests = socket.socket(fileno=os.dup(1))
     os.dup2(2, 1)
-    for number in (signal.SIGINT, signal.SIGTERM):  # they are for the script, in the same process group
-        signal.signal(number, signal.SIG_IGN)
+    # They are for the script, in the same process group, which may have been started with Ctrl-C ignored.
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     if os.environ.get("KERAS_BACKEND", "torch") != "torch":
         return
     for name in (*COMMON, *[name for variable, name in OF_VARIABLES.items() if variable in os.environ][:1]):
@@ -41,6 +41,8 @@ def serve() -> None:
     while request := (received := socket.recv_fds(requests, 1 << 16, 1))[0]:
         (output,) = received[1]
         if not (child := os.fork()):
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             return _run(requests, output, **json.loads(request))
         os.close(output)
         requests.send(b"%d" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -48,8 +50,6 @@ def serve() -> None:
 
 def _run(requests: socket.socket, output: int, arguments: list[str], folder: str, variables: dict[str, str]) -> None:
     """What `python SCRIPT ...` does."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     requests.send(b"started")
     requests.close()
     sys.modules["numpy"].random.seed()  # each fork would draw the same numbers
