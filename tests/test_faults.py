@@ -430,6 +430,24 @@ def test_a_stopped_training_ends_in_one_line():
     assert not Path("m.weights.h5").exists() and not list(Path().rglob("unfinished*"))
 
 
+def test_a_signal_that_comes_while_an_object_is_freed_is_kept_for_the_next_step():
+    code = (
+        "import os, signal\n"
+        "from scenes.stage.cli import run, stop_if_asked\n"
+        "class Freed:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGTERM); sum(range(1000))\n"
+        "def main():\n"
+        "    Freed()\n"
+        "    print('went on', flush=True)\n"
+        "    stop_if_asked()\n"
+        "run(main)\n"
+    )
+    environment = {**PYTHON, "PYTHONPATH": str(ROOT / "stages")}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (143, "went on\n")
+    assert ended.stderr == "interrupted (SIGTERM); rerun to resume\n"
+
+
 def test_a_worker_that_the_system_kills_is_named(monkeypatch):
     monkeypatch.setenv("SCENES_WORKERS", "2")
     monkeypatch.setattr(shards, "SHARD", 1)

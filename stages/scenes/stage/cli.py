@@ -43,6 +43,7 @@ def run(*commands: Callable, **named: Callable) -> None:
         app.command(name and name.replace("_", "-"), cls=_Command)(_with_options(command))
     for number in SIGNALS:
         signal.signal(number, _stop)
+    sys.unraisablehook = _silent_if_stopped
     try:
         app(standalone_mode=False)
     except (Exception, StoppedError) as error:
@@ -110,6 +111,12 @@ def flags(words: list[str], names: Iterable[str]) -> list[str]:
 def _stop(number: int, frame: object) -> None:
     _received.append(number)
     stop_if_asked()
+
+
+def _silent_if_stopped(unraisable: "sys.UnraisableHookArgs") -> None:
+    """A signal may come where Python can only print what is raised, as while it frees an object: it is not lost."""
+    if unraisable.exc_type is not StoppedError:
+        sys.__unraisablehook__(unraisable)
 
 
 def stop_if_asked() -> None:
