@@ -1,7 +1,9 @@
 # make        set up .venv and run the whole pipeline on the synthetic demo set
 # make paper  only the paper's 22 classifiers and its ensembles
+# make modern only the members that are newer than the paper: frozen foundation models, linear probes, their ensembles
 # make quick  only two networks and their fusion, in under three minutes
 # make test   set up .venv and run the fast tests; make test-all runs all, as CI does
+# make rehearse  the paper's set-up on a handful of clips: what a full run would take, and what is missing for it
 # make app    the page of stages/serve.py; make test-app tests it in a Chromium
 # make dvc.yaml, make benchmark, make dag, make clean: see below
 
@@ -13,7 +15,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # With it, Python would not look for stages/scenes beside a script.
 unexport PYTHONSAFEPATH
 
-.PHONY: all paper quick test test-all app test-app lint benchmark dag constraints clean
+.PHONY: all paper modern quick rehearse test test-all app test-app lint benchmark dag constraints clean
 
 # JOBS stages run at a time, by default one per core and at most 4. The threads of each are those of its command (threads
 # in params.yaml). JOBS=1 on one GPU.
@@ -28,11 +30,20 @@ paper: .venv/installed dvc.yaml
 	@$(repro) 'fuse-audio_*' 'fuse-visual_*' fuse-mel_inception fuse-all_models early-detect && \
 		dvc metrics show metrics/fuse/*.json && echo "$(demo)"
 
+modern: .venv/installed dvc.yaml
+	@$(repro) 'fuse-modern_*' 'predict-*-probe@*' && \
+		dvc metrics show metrics/*_probe/*.json metrics/*_foundation/*.json metrics/fuse/modern_*.json && echo "$(demo)"
+
 # mel and InceptionV3, which the paper finds to come close to all six of its ensemble of all models.
 quick: .venv/installed dvc.yaml
 	@$(repro) fuse-mel_inception && \
 		dvc metrics show metrics/audio_spectrogram/mel.json metrics/visual_image/InceptionV3.json \
 			metrics/fuse/mel_inception-*.json && echo "$(demo)"
+
+# Every stage of SETUP, a file such as params.yaml, on a handful of clips, one optimiser step a training: what a full run
+# takes, and what is missing for it. Up to an hour on two cores; a rerun continues.
+rehearse: .venv/installed
+	@python stages/rehearse.py --params "$(or $(SETUP),params.paper.yaml)"
 
 # JOBS files of tests at a time, by the same default, each test on one thread.
 parallel = --numprocesses $(or $(JOBS),logical) --maxprocesses $(or $(JOBS),4) --dist loadfile
@@ -78,7 +89,7 @@ constraints:
 		--custom-compile-command "make constraints" --output-file constraints.txt requirements*.txt
 
 clean:
-	rm -rf .venv .resume
+	rm -rf .venv .resume .rehearsal
 
 install = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 

@@ -38,7 +38,7 @@ def features(family: str) -> list[np.ndarray]:
 def step(family: str, member: str, batch: int, micro_batch: int, precision: str) -> dict[str, float]:
     """Peak resident memory of this process, GiB, and seconds a sample, of the last two micro-batches of a step."""
     from scenes.learning.backend import keras
-    from scenes.learning.mixup import MixedBatches
+    from scenes.learning.mixup import MixedBatches, mixtures_of
     from scenes.learning.optimizer import adam
     from scenes.learning.trainer import Trainer
     from scenes.learning.training import Recipe, prepare
@@ -56,7 +56,7 @@ def step(family: str, member: str, batch: int, micro_batch: int, precision: str)
         micro_batch=micro_batch,
     )  # fmt: skip
     optimizer = adam(1e-4, batches.micro_batches)
-    trainer = Trainer(front, network, 2 * len(parts), optimizer, 1e-4)
+    trainer = Trainer(front, network, mixtures_of(parts), optimizer, 1e-4)
     optimizer._iterations.assign(max(batches.micro_batches - 2, 0))
     seconds = []
     for number in range(min(2, batches.micro_batches)):

@@ -9,14 +9,13 @@ import typer
 from scenes.dataset.shards import map_clips
 from scenes.dataset.tables import read_media, train_rows
 from scenes.dataset.weights import FOLDER, fetch, verify_blob
-from scenes.features.openl3 import DIMENSION, PUBLISHED, WIDTHS
+from scenes.features.openl3 import DIMENSION, GITHUB, PUBLISHED, WIDTHS
 from scenes.features.openl3_embedding import embed, embedder, read_inputs, windows
 from scenes.stage import options
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
 
 NONE = Path("none")
-GITHUB = "https://github.com/marl/openl3/raw/models"
 
 
 def main(

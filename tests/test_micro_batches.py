@@ -12,7 +12,7 @@ from conftest import BACKENDS, ROOT
 from scenes.learning.backend import keras
 from scenes.learning.front import as_stored
 from scenes.learning.memory import said_if_exhausted
-from scenes.learning.mixup import PARTS, MixedBatches, Mixture
+from scenes.learning.mixup import PARTS, MixedBatches, Mixture, mixtures_of
 from scenes.stage.errors import InputError
 
 TARGETS = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
@@ -101,7 +101,7 @@ def batches(size: int = 8, micro_batch: int | None = None, parts: tuple[str, ...
 @pytest.mark.parametrize("size", [8, 9])
 def test_micro_batches_are_their_batch_in_pieces(parts, size):
     whole = batches(size, parts=parts)
-    mixtures = 2 * len(parts)
+    mixtures = mixtures_of(parts)
     assert len(whole) == 40 // size
     for pairs in (1, 2, 4):
         pieces = batches(size, mixtures * pairs, parts)

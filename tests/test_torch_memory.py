@@ -1,12 +1,15 @@
-"""What networks keep for the backward pass under torch; our batch normalisation against Keras' formula."""
+"""What networks keep in memory layer by layer and for the backward pass; our batch norm against Keras' formula."""
 
 import os
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
 from conftest import ROOT
+
+from scenes.learning.backend import keras
 
 COMPARED = """
 import sys
@@ -101,3 +104,25 @@ for layer in layers:
 def test_of_a_convolutions_input_no_copy_is_kept():
     names = ["Conv2D", "Conv2D", "MaxPooling2D", "AveragePooling2D", "DepthwiseConv2D", "SeparableConv2D"]
     assert python(KEPT).splitlines() == [f"{name} True 1 True" for name in names]
+
+
+def test_a_model_keeps_the_outputs_that_are_still_to_be_read_and_no_others():
+    seen: list[weakref.ref] = []
+    alive: list[int] = []
+
+    class Plus(keras.layers.Layer):
+        def call(self, x):
+            seen.append(weakref.ref(x))
+            alive.append(sum(reference() is not None for reference in seen))
+            return x + 1
+
+    inputs = keras.Input((3,))
+    first = x = Plus()(inputs)
+    for _ in range(8):
+        x = Plus()(x)
+    network = keras.Model(inputs, [keras.layers.Add()([first, x]), x])
+    seen.clear()
+    alive.clear()
+    both, last = network(np.zeros((2, 3), np.float32))
+    assert np.allclose(keras.ops.convert_to_numpy(last), 9) and np.allclose(keras.ops.convert_to_numpy(both), 10)
+    assert len(alive) == 9 and max(alive) <= 3  # of nine: the inputs, the first, which is added at the end, and its own

@@ -65,6 +65,24 @@ def extractor(name: str, size: int, pretrained: bool, weights: str = "none") -> 
         ) from error
 
 
+def published(name: str, size: int) -> tuple[Path, str, int]:
+    """Where Keras keeps the ImageNet weights that `extractor` loads, where it gets them, and about their bytes."""
+    file_utils, found = _application(name).file_utils, []
+
+    def get_file(file: str, origin: str, cache_subdir: str, **keywords: object) -> str:
+        found.extend([Path(file_utils.config.keras_home(), cache_subdir, file), origin])
+        return file
+
+    actual = file_utils.get_file, keras.Model.load_weights
+    file_utils.get_file = get_file
+    keras.Model.load_weights = lambda network, path: found.append(4 * network.count_params())
+    try:
+        extractor(name, size, pretrained=True)
+    finally:
+        file_utils.get_file, keras.Model.load_weights = actual
+    return tuple(found)
+
+
 def weights_inputs(weights: str) -> list[Path]:
     """The file of weights that `extractor` reads, as a part of a stage's inputs: of `none` there is none."""
     return [] if weights == "none" else [Path(weights)]

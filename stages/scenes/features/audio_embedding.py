@@ -23,11 +23,15 @@ def mono(sound: np.ndarray) -> np.ndarray:
     return soxr.resample(sound.mean(axis=0), DATASET_RATE, panns.RATE)
 
 
+def address(file: str, mirror: str = ZENODO) -> str:
+    """Where a published checkpoint is."""
+    return f"{mirror}/{quote(file)}?download=1"
+
+
 def published(network: str, folder: Path = FOLDER, mirror: str = ZENODO) -> Path:
     """The published checkpoint of a network, downloaded if it is not there."""
     checkpoint = panns.published(network)
-    url = f"{mirror}/{quote(checkpoint.file)}?download=1"
-    return fetch(url, folder / checkpoint.file, checkpoint.md5, checkpoint.megabytes)
+    return fetch(address(checkpoint.file, mirror), folder / checkpoint.file, checkpoint.md5, checkpoint.megabytes)
 
 
 def untrained(network: str, seed: int, media: Path, unit: str, folder: Path = Path()) -> panns.Network:

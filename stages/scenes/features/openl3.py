@@ -29,6 +29,7 @@ class Published(NamedTuple):
     megabytes: float
 
 
+GITHUB = "https://github.com/marl/openl3/raw/models"
 PUBLISHED = {
     "audio": Published("openl3_audio_mel256_env-v0_4_0.h5.gz", "34dbd7a91cdd2de6a3d6d036ac0a24d27d78e3cc", 18.8),
     "visual": Published("openl3_image_mel256_env-v0_4_0.h5.gz", "dbdf24a7e837267487adb3eed1586fcd2e37d775", 18.8),

@@ -15,8 +15,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if (_backend := os.environ.setdefault("KERAS_BACKEND", "tensorflow")) not in BACKENDS:
     sys.exit(f"error: backend: {_backend!r} is not one of {', '.join(BACKENDS)}")
 
-# Keras imports these two wherever they are installed, for wrappers and plots: a quarter of a stage's start.
-_UNUSED = {"sklearn", "matplotlib"} - sys.modules.keys()
+# Keras imports these wherever they are installed, for wrappers, plots and other backends: a quarter of a stage's start.
+_UNUSED = {"sklearn", "matplotlib", *({"jax"} - {_backend})} - sys.modules.keys()
 sys.modules.update(dict.fromkeys(_UNUSED))
 # It tells torch's compiler, which nothing here uses, to leave two functions alone: two seconds to load it for that.
 if _backend == "torch" and "torch._dynamo" not in sys.modules:
@@ -31,6 +31,9 @@ import keras  # noqa: E402
 
 for _name in _UNUSED:
     del sys.modules[_name]
+from scenes.learning.functional import run_through_graph  # noqa: E402
+
+keras.src.ops.function.Function._run_through_graph = run_through_graph
 if _backend == "torch":
     from scenes.learning.torch_batch_norm import frugal
 

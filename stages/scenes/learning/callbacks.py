@@ -186,19 +186,17 @@ class EpochLog(keras.callbacks.Callback):
         self.path, self.network, self.batches, self.epochs = path, network, batches, epochs
         self.validation = validation
         self.rows: list[dict] = []
-        self.bar = tqdm(desc=path.name, unit="step", total=epochs * self._steps(len(batches)))
-
-    def _steps(self, micro_batches: int) -> int:
-        return micro_batches // self.batches.micro_batches
+        self.at_once = batches.mixtures * batches.pairs_at_once
+        self.bar = tqdm(desc=path.name, unit="sample", total=epochs * len(batches) * self.at_once)
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
-        whole = self._steps(self.batches.start + len(self.batches))
-        self.bar.update(epoch * whole + self._steps(self.batches.start) - self.bar.n)  # after a resume
+        seen = epoch * (self.batches.start + len(self.batches)) + self.batches.start
+        self.bar.update(seen * self.at_once - self.bar.n)  # after a resume
         self.start, self.epoch = time.perf_counter(), epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         seen = self.batches.start + batch + 1
-        self.bar.update(not seen % self.batches.micro_batches)
+        self.bar.update(self.at_once)
         stop_if_asked()
         # The mean over the epoch's steps, which Keras has fetched from the device already; so has it seen, by L2, every
         # weight before the step.

@@ -100,7 +100,9 @@ def forward(network: keras.Model, inputs: Samples, batch: int | None = None) -> 
 def predict(network: keras.Model, batches: Batches, name: str) -> np.ndarray:
     """Outputs of every sample, float32 `[samples, ...]`, with a progress bar called `name`."""
     outputs = []
-    for number in tqdm(range(len(batches)), desc=name, unit="batch", leave=False):
-        outputs.append(forward(network, batches[number][0]))
-        stop_if_asked()
+    with tqdm(desc=name, unit="sample", total=batches.pairs.shape[1], leave=False) as bar:
+        for number in range(len(batches)):
+            outputs.append(forward(network, batches[number][0]))
+            bar.update(len(outputs[-1]))
+            stop_if_asked()
     return np.concatenate(outputs)

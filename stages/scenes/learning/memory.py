@@ -24,11 +24,10 @@ def said_if_exhausted(model: Path, network: keras.Model, batches: MixedBatches) 
     except Exception as error:
         if not isinstance(error, MemoryError) and not any(message in str(error) for message in MESSAGES):
             raise
-        mixtures = 2 * len(batches.parts)
-        smaller = [mixtures * pairs for pairs in divisors(batches.size // 2) if pairs < batches.pairs_at_once]
+        smaller = [batches.mixtures * pairs for pairs in divisors(batches.size // 2) if pairs < batches.pairs_at_once]
         advice = f"lower it to {' or '.join(map(str, smaller[-2:]))}" if smaller else "nothing smaller is possible"
         size = " and ".join("x".join(map(str, each.shape[1:])) for each in network.inputs)
         raise InputError(
             f"{model}: out of memory: {network.name} at {size} with a micro_batch of "
-            f"{mixtures * batches.pairs_at_once}; {advice}"
+            f"{batches.mixtures * batches.pairs_at_once}; {advice}"
         ) from error

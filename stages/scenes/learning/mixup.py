@@ -30,7 +30,7 @@ def draw(parts: list[str], alpha: float, pairs: int, generator: np.random.Genera
     Returns
     -------
     ndarray
-        `[pairs, 2 * len(parts)]`.
+        `[pairs, mixtures_of(parts)]`.
     """
     drawn = {
         "beta": lambda: generator.beta(alpha, alpha, pairs),
@@ -110,15 +110,15 @@ class MixedBatches(ShuffledBatches):
         self.parts, self.alpha = parts, alpha
         if self.size < 2:
             raise InputError("mixup: there is one sample to train on, and nothing to mix it with")
-        mixtures = 2 * len(parts)
+        self.mixtures = mixtures_of(parts)
         of_whole = divisors(size // 2)
-        if micro_batch is not None and (micro_batch % mixtures or micro_batch // mixtures not in of_whole):
-            allowed = ", ".join(str(mixtures * pairs) for pairs in of_whole)
+        if micro_batch is not None and (micro_batch % self.mixtures or micro_batch // self.mixtures not in of_whole):
+            allowed = ", ".join(str(self.mixtures * pairs) for pairs in of_whole)
             raise InputError(
                 f"micro_batch: {micro_batch} does not divide a batch of {size}, of which mixup makes "
-                f"{mixtures * (size // 2)} samples, {mixtures} of a pair; set it to one of {allowed}"
+                f"{self.mixtures * (size // 2)} samples, {self.mixtures} of a pair; set it to one of {allowed}"
             )
-        most = max(of_whole) if micro_batch is None else micro_batch // mixtures
+        most = max(of_whole) if micro_batch is None else micro_batch // self.mixtures
         self.pairs_at_once = max(pairs for pairs in divisors(self.size // 2) if pairs <= most)
         self.micro_batches = self.size // 2 // self.pairs_at_once  # of a batch
         self.start = 0  # micro-batches of an epoch that are left out, since they were seen before a kill
@@ -138,6 +138,11 @@ class MixedBatches(ShuffledBatches):
             lambda array: array.reshape(-1, 2, *array.shape[1:]), (self.load(clips, seconds), self.targets[clips])
         )
         return (paired[0], weights), mix(paired[1], weights)
+
+
+def mixtures_of(parts: list[str]) -> int:
+    """Samples that mixup makes of a pair, see `draw`."""
+    return 2 * len(parts)
 
 
 def divisors(number: int) -> list[int]:

@@ -18,7 +18,7 @@ from scenes.learning.front import behind
 from scenes.learning.gpus import draw_apart, on_gpu, replicas, share_averages, use_all
 from scenes.learning.inference import BATCH, batch_size, finite
 from scenes.learning.memory import said_if_exhausted
-from scenes.learning.mixup import MixedBatches, check
+from scenes.learning.mixup import MixedBatches, check, mixtures_of
 from scenes.learning.optimizer import adam
 from scenes.learning.precision import policy
 from scenes.learning.trainer import Trainer
@@ -81,7 +81,7 @@ def prepare(recipe: Recipe) -> None:
     """
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(policy(recipe.precision))
-    if recipe.micro_batch in (None, 2 * len(recipe.mixup) * (recipe.batch // 2)):
+    if recipe.micro_batch in (None, mixtures_of(recipe.mixup) * (recipe.batch // 2)):
         use_all()
 
 
@@ -170,9 +170,8 @@ def train(
         keep_graphs_as_traced()
     folder = resume_folder(model, inputs)
     keep_time_constant(network, batches.micro_batches)
-    mixtures = 2 * len(recipe.mixup)
     with said_if_exhausted(model, network, batches):
-        trainer = Trainer(front, network, mixtures, adam(recipe.lr, batches.micro_batches), recipe.l2)
+        trainer = Trainer(front, network, batches.mixtures, adam(recipe.lr, batches.micro_batches), recipe.l2)
     log = EpochLog(model, whole, batches, recipe.epochs, validation)
     best = BestEpoch(folder / BEST, network, log) if keep == "best" else None
     # Between steps, the moving averages of several GPUs differ, which a state cannot tell.
