@@ -21,6 +21,7 @@ from scenes.evaluation.predictions import without_families
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import writing
+from scenes.systems import FAMILIES
 
 MARK = "  # Generated from params.yaml and stages/pipeline.yaml by make dvc.yaml; do not edit below.\n"
 TEMPLATE = Path(__file__).with_suffix(".yaml")
@@ -84,6 +85,7 @@ def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]]
         predicted[family] += [name + VARIANTS[family] for name in predicted[family] if family in VARIANTS]
     predicted["dcase_baseline"] = BASELINE
     trained = {family: [name for name in names if not name.endswith(".strict")] for family, names in predicted.items()}
+    with_history = {family: names for family, names in trained.items() if getattr(FAMILIES.get(family), "epochs", True)}
 
     drawn = {ensemble: fused[ensemble] for ensemble in FIG_4_FUSED if ensemble in fused}
     curves = {name: name.split("/")[1] for name in FIG_4 if name in known}
@@ -92,6 +94,8 @@ def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]]
     for family in (family for family in SECTIONS if family in trained):
         for name in trained[family]:
             section, member = SECTIONS[family], name.removesuffix(".scratch").split("/")[1]
+            if section.endswith("_probe"):  # of whose embeddings
+                section = section.removesuffix("_probe") + ("" if member in params[section[:-6]] else "_foundation")
             if "pretrained" in params[section][member]:
                 starts.setdefault(f"{section}.{member}", []).append(name)
     members = list(dict.fromkeys(name for names in again.values() for name in names))
@@ -100,8 +104,8 @@ def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]]
         "kind": list(params["spectrogram"]),
         "rule": [*RULES, *LEARNED],
         "predicted": [name for names in predicted.values() for name in names],
-        "trained": [name for names in trained.values() for name in names],
-        "family": {family: {"trained": names} for family, names in trained.items()},
+        "trained": [name for names in with_history.values() for name in names],
+        "family": {family: {"trained": names} for family, names in with_history.items()},
         "of_family": [without_families(names) for names in predicted.values()],
         "ensemble": {ensemble: {"member": names} for ensemble, names in fused.items()},
         "fused": [name for name in known if any(name in names for names in fused.values())],

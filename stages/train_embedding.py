@@ -13,7 +13,10 @@ from scenes.systems import FAMILIES
 
 
 def main(
-    family: Annotated[Literal["audio-embedding", "visual-embedding"], typer.Argument(help="whose embeddings")],
+    family: Annotated[
+        Literal["audio-embedding", "visual-embedding", "audio-foundation", "visual-foundation"],
+        typer.Argument(help="whose embeddings"),
+    ],
     split: Path,
     classes: Path,
     embedding: Path,

@@ -91,8 +91,9 @@ def groups(names: list[str]) -> set[str]:
 
 SEEDED = {
     "seed": {"train-audio-spectrogram", "train-audio-embedding", "train-visual-embedding", "train-visual-image",
-             "train-audio-visual", "train-audio-visual-scratch", "train-dcase-baseline"},
-    "split.seed": {"split", "train-dcase-baseline"},
+             "train-audio-visual", "train-audio-visual-scratch", "train-dcase-baseline",
+             "train-audio-foundation", "train-visual-foundation"},
+    "split.seed": {"split", "train-dcase-baseline", "train-audio-probe", "train-visual-probe"},
     "audio_embedding.seed": {"embed-audio"},
     "visual_embedding.seed": {"embed-visual"},
     "openl3_embedding.seed": {"embed-openl3"},

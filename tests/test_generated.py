@@ -42,6 +42,7 @@ def generate(numbers: dict) -> str:
 def without(numbers: dict, section: str, entry: str, members: list[str]) -> dict:
     """Params without an entry of a section, and without its members in the ensembles; an empty ensemble goes too."""
     del numbers[section][entry]
+    numbers.get(f"{section}_probe", {}).pop(entry, None)
     left = {name: [one for one in of if one not in members] for name, of in numbers["ensembles"].items()}
     numbers["ensembles"] = {name: of for name, of in left.items() if of}
     numbers["robustness"]["ensembles"] = [name for name in numbers["robustness"]["ensembles"] if left[name]]
@@ -55,7 +56,7 @@ def rendered(monkeypatch) -> dict[str, str]:
         made = {str(file) for stage in stages for file in stage.outs} | {"metrics/seeds.csv"}
         needed = {str(file) for stage in stages for file in stage.deps}
         commands = {stage.addressing.rpartition(":")[2]: stage.cmd for stage in stages}
-    media = ("data/demo/clips/", "data/tau/clips/")
+    media = ("data/demo/clips/", "data/tau/clips/", "data/demo/models/")
     assert {path for path in needed if path.startswith(("data/", "metrics/")) and not path.startswith(media)} <= made
     monkeypatch.setattr(TyperCommand, "invoke", lambda *arguments: None)
     for name, command in commands.items():
@@ -210,6 +211,14 @@ def test_ensembles_that_cannot_be_are_refused_in_one_line(ensembles, message):
 
 @pytest.mark.usefixtures("_pipeline")
 def test_other_params_that_cannot_be_are_refused_in_one_line():
+    start = Path("params.yaml").read_text()
+    probed = params()
+    probed["visual_probe"]["VGG16"] = {}
+    assert generate(probed) == (
+        "error: params.yaml: visual_probe.VGG16 is fitted to embeddings by VGG16, which visual and visual_foundation "
+        "lack; add it there or take it out of visual_probe\n"
+    )
+    Path("params.yaml").write_text(start)
     numbers = without(
         params(), "visual", "MobileNetV2", [f"visual_{kind}/MobileNetV2" for kind in ("image", "embedding")]
     )

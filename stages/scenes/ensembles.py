@@ -24,6 +24,11 @@ def classifiers(params: dict[str, Any]) -> list[str]:
             if part not in found:
                 raise InputError(f"audio_visual.{network} is made of {part}, which {_section(part)} lacks; add it "
                                  f"there or take {network} out of audio_visual")  # fmt: skip
+    for probe, section in (("audio_probe", "audio"), ("visual_probe", "visual")):
+        for network in params[probe]:
+            if network not in {**params[section], **params[f"{section}_foundation"]}:
+                raise InputError(f"{probe}.{network} is fitted to embeddings by {network}, which {section} and "
+                                 f"{section}_foundation lack; add it there or take it out of {probe}")  # fmt: skip
     return found
 
 

@@ -44,12 +44,15 @@ class Family:
         The section of params.yaml that has an entry for each member.
     params : tuple of str
         Sections that hold numbers of the network, beside the member's own.
+    epochs : bool
+        Whether its training has epochs, of which there is a history.
     """
 
     module: str
     features: tuple[str, ...]
     section: str
     params: tuple[str, ...] = ()
+    epochs: bool = True
 
     @property
     def implementation(self) -> ModuleType:
@@ -84,6 +87,10 @@ FAMILIES = {
     "audio_embedding": Family("embedding", ("audio_embedding/{member}",), "audio", ("mlp",)),
     "visual_image": Family("visual_image", ("frames",), "visual"),
     "visual_embedding": Family("embedding", ("visual_embedding/{member}",), "visual", ("mlp",)),
+    "audio_foundation": Family("embedding", ("audio_embedding/{member}",), "audio_foundation", ("mlp",)),
+    "visual_foundation": Family("embedding", ("visual_embedding/{member}",), "visual_foundation", ("mlp",)),
+    "audio_probe": Family("probe", ("audio_embedding/{member}",), "audio_probe", epochs=False),
+    "visual_probe": Family("probe", ("visual_embedding/{member}",), "visual_probe", epochs=False),
     "audio_visual": Family(
         "audio_visual", ("spectrogram/mel", "frames"), "audio_visual", ("vgg14", "audio_visual_mlp")
     ),

@@ -227,6 +227,8 @@ def _audio_embedding(run: Run, name: str) -> Feature:
     from scenes.features import panns, panns_checkpoints, panns_embedder
     from scenes.features.audio_embedding import embed, mono, published, untrained
 
+    if name in run.params["audio_foundation"]:
+        return _foundation(run, name, "audio")
     numbers, common = run.params["audio"][name], run.params["audio_embedding"]
     _hold(run, f"embed-audio@{name}", {**numbers, **common})
     if not numbers["pretrained"]:
@@ -250,6 +252,8 @@ def _visual_embedding(run: Run, name: str) -> Feature:
     from scenes.features.visual_embedding import embed, embedder, sample
 
     _hold(run, "frames", run.params["frames"])
+    if name in run.params["visual_foundation"]:
+        return _foundation(run, name, "visual")
     numbers = {key: run.params["visual"][name][key] for key in ("size", "pretrained", "weights")}
     common = run.params["visual_embedding"]
     _hold(run, f"embed-visual@{name}", {**numbers, **common})
@@ -259,6 +263,25 @@ def _visual_embedding(run: Run, name: str) -> Feature:
     network = embedder(run.folder / "data/frames.npy", looked_at, name, **numbers, **common)
     shape = SECONDS, network.output_shape[-1]
     return Feature("video", shape, "float32", lambda frames: embed(frames[None], network)[0])
+
+
+def _foundation(run: Run, name: str, kind: str) -> Feature:
+    from scenes.features.foundation import embed_frames, embed_sounds, folder_of, foundation
+
+    numbers, common = run.params[f"{kind}_foundation"][name], run.params["foundation"]
+    _hold(run, f"embed-{kind}-foundation@{name}", {**numbers, **common})
+    own = numbers["weights"] if numbers["weights"] == "none" else str(run.folder / numbers["weights"])
+    model = foundation(folder_of(numbers["model"], numbers["revision"], own), numbers["layer"], common["precision"])
+    if kind == "visual":
+        return Feature(
+            "video", (SECONDS, model.dimension), "float32", lambda frames: embed_frames(frames[None], model)[0]
+        )
+    level = None if numbers["level"] == "none" else float(numbers["level"])
+
+    def embed(sound: np.ndarray) -> np.ndarray:
+        return embed_sounds(sound.mean(axis=0)[None], model, numbers["unit"], level)[0]
+
+    return Feature("audio", (SECONDS, model.dimension), "float32", embed)
 
 
 FEATURES: dict[str, Callable[..., Feature]] = {

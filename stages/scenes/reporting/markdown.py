@@ -40,7 +40,7 @@ def paired(difference: float, low: float, high: float, only_first: int, only_sec
 
 
 def name(framework: str) -> str:
-    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, baseline `official`, joint `VGG19`."""
+    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, joint `VGG19`, probe `Cnn14`."""
     family, _, member = framework.partition("/")
     if family == "fuse":
         ensemble, _, rule = member.rpartition("-")
@@ -49,6 +49,8 @@ def name(framework: str) -> str:
         return f"baseline `{member}`"
     if family == "audio_visual":
         return f"joint `{member.removesuffix('.scratch')}`" + (" from scratch" if member.endswith(".scratch") else "")
+    if family.endswith(("_probe", "_foundation")):
+        return f"{'probe' if family.endswith('_probe') else 'MLP on'} `{member}`"
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")
 
 
