@@ -149,6 +149,7 @@ def test_without_the_data_set_there_are_no_clips_at_hand(tmp_path):
 
 def test_one_step_changes_only_what_makes_a_training_long(tmp_path):
     clips = pd.DataFrame({"fold": ["train"] * 11 + ["evaluate"] * 10, "scene": ["park", *["bus"] * 20]})
+    clips = clips.assign(city="lyon", location=[str(number) for number in range(21)])
     own = tmp_path / "own.h5"
     own.touch()
     params = yaml.safe_load((ROOT / "params.paper.yaml").read_text(encoding="utf-8"))

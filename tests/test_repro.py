@@ -151,9 +151,13 @@ def test_a_download_that_nothing_needs_is_not_run(monkeypatch):
 def test_make_names_stages_that_exist_and_its_paper_has_all_its_classifiers(monkeypatch):
     monkeypatch.chdir(ROOT)
     named = re.findall(r"\$\(repro\) (.+?) &&", (ROOT / "Makefile").read_text())
-    paper, quick = ({stage.addressing for stage in read_graph(words.replace("'", "").split())[1]} for words in named)
+    paper, modern, quick = (
+        {stage.addressing for stage in read_graph(words.replace("'", "").split())[1]} for words in named
+    )
     classifiers = {name for name in paper if re.match("predict-(audio|visual)-(spectrogram|embedding|image)@", name)}
     assert len(classifiers) == 22 and {"early-detect", "fuse-all_models"} <= paper
+    members = {name for name in modern if re.match("(train|predict)-.*-(foundation|probe)@", name)}
+    assert len(members) == 2 * 12 and {"fuse-modern_all", "fuse-modern_audio", "fuse-modern_visual"} <= modern
     assert {name for name in quick if name.startswith("train-")} == {
         "train-audio-spectrogram@mel", "train-visual-image@InceptionV3"
     }  # fmt: skip

@@ -161,7 +161,8 @@ SCRIPTS = {
 
 
 def test_every_training_tells_of_all_its_tables_and_arrays(monkeypatch):
-    assert set(SCRIPTS) == {path.stem for path in (ROOT / "stages").glob("train_*.py")}
+    in_epochs = {path.stem for path in (ROOT / "stages").glob("train_*.py")} - {"train_probe"}
+    assert set(SCRIPTS) == in_epochs
     write_training_data()
     given = []
     monkeypatch.setattr(training, "train", lambda *arguments, **_: given.append(arguments[6]))

@@ -13,7 +13,7 @@ import joblib
 import pandas as pd
 import yaml
 
-from scenes.dataset.tables import SECONDS, SETUP_COLUMNS, parse_classes, read_setup
+from scenes.dataset.tables import SECONDS, SETUP_COLUMNS, hold_out, parse_classes, read_setup
 from scenes.demo.video import SCENES
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import writing
@@ -152,7 +152,7 @@ def one_step(
     """
     changed = {"epochs": 1} if gpu else {"epochs": 1, "precision": "float32"}
     reduced = _replaced(params, changed)
-    train = (clips["fold"] == "train").sum()
+    train = (hold_out(clips, params["split"]["validation"], params["split"]["seed"])["fold"] == "train").sum()
     for name, section in reduced["train"].items():
         if "seconds" not in section:  # the DCASE baseline, which takes many steps anyway
             continue
