@@ -23,7 +23,9 @@ from scenes.rehearsal.estimate import GIB, estimates, table, trained_and_other
 from scenes.rehearsal.lacking import gpus, lacking, survey
 from scenes.rehearsal.meter import Record, gpu_memory, measure
 from scenes.rehearsal.setting import (
+    FOUNDATION,
     RECORD,
+    UNTRAINED,
     at_hand,
     forget,
     handful,
@@ -34,6 +36,7 @@ from scenes.rehearsal.setting import (
     synthesize,
     write_params,
 )
+from scenes.rehearsal.untrained import stand_in
 from scenes.scheduling.reproduction import reproduce, signals_deferred
 from scenes.scheduling.stages import read_graph
 from scenes.stage.cli import run
@@ -60,6 +63,10 @@ def main(
             machine = pool.submit(survey, setup).result()
         except (ImportError, BrokenProcessPool) as error:
             raise InputError(f"{params}: backend: {setup['backend']} cannot be used here ({error})") from error
+        for each in machine.weights:
+            if each.section in FOUNDATION and not each.path.exists():
+                model = setup[each.section][each.network]["model"]
+                pool.submit(stand_in, model, folder.absolute() / UNTRAINED / each.network).result()
 
     os.chdir(folder)
     full = {stage.addressing: stage.cmd for stage in read_graph(stages or ["dvc.yaml"])[1]}

@@ -15,12 +15,14 @@ import yaml
 from conftest import ROOT, run, write_setup
 
 from scenes.classifiers import image_networks
+from scenes.features.foundation import Foundation
 from scenes.learning.backend import keras
 from scenes.rehearsal import lacking as machine
 from scenes.rehearsal.estimate import Measured, estimate, trained_and_other
-from scenes.rehearsal.lacking import Machine, Weights, gpus, lacking
+from scenes.rehearsal.lacking import Machine, Weights, _of_hub, gpus, lacking
 from scenes.rehearsal.meter import Meter, Record, gpu_memory
 from scenes.rehearsal.setting import at_hand, handful, listed_clips, one_step
+from scenes.rehearsal.untrained import size_of, stand_in
 
 PAPER = yaml.safe_load((ROOT / "params.paper.yaml").read_text(encoding="utf-8"))
 TAU = {"train": 8_646, "evaluate": 3_645}
@@ -190,6 +192,41 @@ def test_one_step_changes_only_what_makes_a_training_long(tmp_path):
     assert on_gpu["train"]["visual_image"]["precision"] == "bfloat16" and on_gpu["threads"] == params["threads"]
 
 
+def test_a_foundation_model_that_is_not_at_hand_has_its_published_size(tmp_path, monkeypatch):
+    model = "facebook/dinov2-small"
+    stand_in(model, tmp_path / "data/untrained/DINOv2")
+    weights = tmp_path / "data/untrained/DINOv2/model.safetensors"
+    assert 0 < weights.stat().st_size - size_of(model) < 100_000  # names and shapes
+    assert Foundation(weights.parent, "pooled", "float32").dimension == 384
+    stand_in("someone/else", tmp_path / "data/untrained/else")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, size_of(model) - 1))
+    stand_in(model, tmp_path / "data/untrained/no_room")
+    assert [path.name for path in (tmp_path / "data/untrained").iterdir()] == ["DINOv2"]
+
+    (tmp_path / "own").mkdir()
+    params = yaml.safe_load((ROOT / "params.paper.yaml").read_text(encoding="utf-8"))
+    params["visual_foundation"]["CLIP"]["weights"] = "own"
+    monkeypatch.chdir(tmp_path)
+    clips = pd.DataFrame({"fold": ["train"] * 11, "scene": "park", "city": "lyon", "location": map(str, range(11))})
+    reduced = yaml.safe_load(one_step(params, clips, {("visual_foundation", "SigLIP2")}, gpu=False, project=tmp_path))
+    of = {name: (section["weights"], section["pretrained"]) for name, section in reduced["visual_foundation"].items()}
+    assert of == {
+        "SigLIP2": ("none", True), "CLIP": (str(tmp_path / "own"), True), "DINOv2": ("data/untrained/DINOv2", False)
+    }  # fmt: skip
+
+
+def test_weights_of_the_hub_are_looked_for_in_its_cache(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    path, address = _of_hub("facebook/dinov2-base", "0" * 40)
+    assert path == tmp_path / "models--facebook--dinov2-base/snapshots" / ("0" * 40)
+    assert address == f"{constants.ENDPOINT}/facebook/dinov2-base/tree/{'0' * 40}"
+    path.mkdir(parents=True)
+    (path / "model.safetensors").touch()
+    assert _of_hub("facebook/dinov2-base", "0" * 40)[0] == path / "model.safetensors"
+
+
 @pytest.fixture
 def nvidia_smi(tmp_path, monkeypatch):
     """A machine with two GPUs, of which the second is filled to 9,000 MiB after a while."""
@@ -230,6 +267,7 @@ def test_what_a_machine_lacks(nvidia_smi, tmp_path, monkeypatch):
             Weights("visual", "VGG19", here, "https://x/here.h5", 5_000_000),
             Weights("visual", "ResNet50", absent, "https://x/absent.h5", 94_000_000),
             Weights("audio_visual", "ResNet50", absent, "https://x/absent.h5", 94_000_000),
+            Weights("visual_foundation", "Other", tmp_path / "other", "https://x/other", 0),
         ],
     )
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 100 * 10**9))
@@ -237,6 +275,7 @@ def test_what_a_machine_lacks(nvidia_smi, tmp_path, monkeypatch):
     assert lacking(PAPER, tmp_path, found, 60e9, 8 * 2**30, dataset=False) == [
         "data set: data/tau/clips/evaluation_setup is not there; 108 GB from https://zenodo.org/records/4477542/files",
         f"weights of visual.ResNet50: 94 MB from https://x/absent.h5 to {absent}",
+        f"weights of visual_foundation.Other: of unknown size from https://x/other to {tmp_path / 'other'}",
         f"disk: 175 GB are needed, 100 GB are free in {tmp_path}",
         "GPU: NVIDIA A, NVIDIA B by nvidia-smi, but torch sees none; the README, Libraries, says what to install",
         "GPU memory: 8.0 GiB were taken of 8.0; lower a micro_batch",
@@ -245,9 +284,11 @@ def test_what_a_machine_lacks(nvidia_smi, tmp_path, monkeypatch):
     assert lacking(PAPER, tmp_path, both, 60e9, 2**30, dataset=True) == []
     own = {**PAPER, "dataset": {**PAPER["dataset"], "setup": "mine"}}
     own["audio"] = {"Cnn14": {"pretrained": True, "weights": "cnn14.pth"}}
+    own["audio_foundation"] = {"AST": {"pretrained": True, "weights": "models/ast"}}
     assert lacking(own, tmp_path, both, 60e9, float("nan"), dataset=False) == [
         "data set: mine is not there",
         "weights of audio.Cnn14: cnn14.pth is not there",
+        "weights of audio_foundation.AST: models/ast is not there",
     ]
 
 

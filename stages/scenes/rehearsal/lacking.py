@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 
 from scenes.dataset.archives import read_archives
 from scenes.dataset.weights import FOLDER
-from scenes.rehearsal.setting import PRETRAINED
+from scenes.rehearsal.setting import FOUNDATION, PRETRAINED
 
 TAU = Path("data/tau/clips")  # which the stage download makes
 
 
 class Weights(NamedTuple):
-    """Published weights that a set-up loads: whose, where they belong, where they come from, how many bytes."""
+    """Published weights that a set-up loads: whose, where they belong, where they come from, how many bytes.
+
+    Of a model on the hub that is none of `PUBLISHED` the bytes are not known, and 0.
+    """
 
     section: str
     network: str
@@ -39,6 +42,7 @@ def survey(params: dict[str, Any]) -> Machine:
     from scenes.features import audio_embedding, openl3, panns
     from scenes.learning.backend import keras
     from scenes.learning.gpus import on_gpu
+    from scenes.rehearsal.untrained import PUBLISHED, size_of
 
     store = Path(os.environ.get("SCENES_WEIGHTS", FOLDER)).expanduser()
     found = []
@@ -56,8 +60,24 @@ def survey(params: dict[str, Any]) -> Machine:
             else:
                 row = image_networks.published(network, options["size"])
             found.append(Weights(section, network, *row))
+    for section in FOUNDATION:
+        for network, options in params[section].items():
+            model, revision = options["model"], options["revision"]
+            if options["weights"] == "none":
+                size = size_of(model) if model in PUBLISHED else 0
+                found.append(Weights(section, network, *_of_hub(model, revision), size))
     seen = {keras.backend.backend(): on_gpu(), "torch": torch.cuda.is_available()}
     return Machine([library for library, sees in seen.items() if sees], found)
+
+
+def _of_hub(model: str, revision: str) -> tuple[Path, str]:
+    """Where a model's weights are in the hub's cache, or its folder there if they are not; their address."""
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.file_download import repo_folder_name
+
+    found = try_to_load_from_cache(model, "model.safetensors", revision=revision)
+    place = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=model, repo_type="model"), "snapshots", revision)
+    return Path(found) if isinstance(found, str) else place, f"{constants.ENDPOINT}/{model}/tree/{revision}"
 
 
 def lacking(
@@ -88,13 +108,14 @@ def lacking(
         disk += sum(archive.unpacked for archive in archives)
         size = sum(archive.bytes for archive in archives) / 1e9
         lines[0] += f"; {size:,.0f} GB from {params['tau']['url']}"
-    networks = {f"{section}.{name}": params[section][name] for section in PRETRAINED for name in params[section]}
+    networks = {f"{section}.{name}": params[section][name]
+                for section in (*PRETRAINED, *FOUNDATION) for name in params[section]}  # fmt: skip
     for network, options in networks.items():
-        if options["pretrained"] and options["weights"] != "none" and not (project / options["weights"]).is_file():
+        if options["pretrained"] and options["weights"] != "none" and not (project / options["weights"]).exists():
             lines.append(f"weights of {network}: {options['weights']} is not there")
     absent = {of.path: of for of in reversed(machine.weights) if not of.path.exists()}.values()  # once each
     for of in reversed(absent):
-        size = f"{of.bytes / 1e6:,.0f} MB"
+        size = f"{of.bytes / 1e6:,.0f} MB" if of.bytes else "of unknown size"
         lines.append(f"weights of {of.section}.{of.network}: {size} from {of.address} to {of.path}")
     disk += sum(each.bytes for each in absent)
     free = shutil.disk_usage(project).free

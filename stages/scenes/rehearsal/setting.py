@@ -20,11 +20,13 @@ from scenes.stage.outputs import writing
 
 FILES = ("dvc.yaml", "data/demo/dvc.yaml", "data/robustness/dvc.yaml", "data/tau/dvc.yaml", "metrics/seeds.csv")
 LINKS = ("stages", "checksums", "none")
-RECORD, CLIPS = Path("measured.json"), Path("data/clips")
+RECORD, CLIPS, UNTRAINED = Path("measured.json"), Path("data/clips"), Path("data/untrained")
 # Of the synthetic clips: two train locations a class, since the DCASE baseline holds one out where it can; pictures as
 # large and as many as those of TAU Urban Audio-Visual Scenes 2021.
 SYNTHETIC = {"train": 2, "locations": 2, "evaluate": 1, "width": 1280, "height": 720, "fps": 30}
-PRETRAINED = ("audio", "visual", "audio_visual", "openl3")  # sections of params.yaml whose networks have weights
+# Sections of params.yaml whose networks have weights: files of ours, folders of the hub.
+PRETRAINED = ("audio", "visual", "audio_visual", "openl3")
+FOUNDATION = ("audio_foundation", "visual_foundation")
 
 
 def lay_out(project: Path, folder: Path, params: Path) -> dict[str, Any]:
@@ -173,6 +175,12 @@ def one_step(
             own = section["weights"] != "none" and file.is_file()
             section["pretrained"] = section["pretrained"] and (own or (name, network) in trained)
             section["weights"] = str(file) if own and section["pretrained"] else "none"
+    for name in FOUNDATION:
+        for network, section in reduced[name].items():
+            if section["weights"] != "none" and (project / section["weights"]).is_dir():
+                section["weights"] = str(project.absolute() / section["weights"])
+            elif (name, network) not in trained and (UNTRAINED / network).is_dir():
+                section |= {"weights": str(UNTRAINED / network), "pretrained": False}
     reduced["robustness"]["seconds"] = 1
     scenes = set(clips["scene"])
     if not scenes <= {entry.partition(":")[0] for entry in params["dataset"]["classes"]}:  # synthetic clips of others
