@@ -35,9 +35,10 @@ def features(family: str) -> list[np.ndarray]:
             "visual_embedding": [embeddings]}[family]  # fmt: skip
 
 
-def step(family: str, member: str, batch: int, micro_batch: int, precision: str) -> dict[str, float]:
-    """Peak resident memory of this process, GiB, and seconds a sample, of the last two micro-batches of a step."""
-    from scenes.learning.backend import keras
+def training(
+    family: str, member: str, batch: int, micro_batch: int, precision: str, clips: int = CLIPS
+) -> tuple[Any, Any, Any]:
+    """The `Trainer`, the network and the `MixedBatches` of a training at the paper's size, so many clips an epoch."""
     from scenes.learning.mixup import MixedBatches, mixtures_of
     from scenes.learning.optimizer import adam
     from scenes.learning.trainer import Trainer
@@ -52,12 +53,18 @@ def step(family: str, member: str, batch: int, micro_batch: int, precision: str)
     targets = np.eye(CLASSES, dtype=np.float32)[np.arange(CLIPS) % CLASSES]
     parts = params["train"][family]["mixup"]
     batches = MixedBatches(
-        made.load(options, arrays), np.arange(CLIPS), targets, batch, 10, 0, parts=parts, alpha=0.4,
+        made.load(options, arrays), np.arange(clips) % CLIPS, targets, batch, 10, 0, parts=parts, alpha=0.4,
         micro_batch=micro_batch,
     )  # fmt: skip
-    optimizer = adam(1e-4, batches.micro_batches)
-    trainer = Trainer(front, network, mixtures_of(parts), optimizer, 1e-4)
-    optimizer._iterations.assign(max(batches.micro_batches - 2, 0))
+    return Trainer(front, network, mixtures_of(parts), adam(1e-4, batches.micro_batches), 1e-4), network, batches
+
+
+def step(family: str, member: str, batch: int, micro_batch: int, precision: str) -> dict[str, float]:
+    """Peak resident memory of this process, GiB, and seconds a sample, of the last two micro-batches of a step."""
+    from scenes.learning.backend import keras
+
+    trainer, _, batches = training(family, member, batch, micro_batch, precision)
+    trainer.optimizer._iterations.assign(max(batches.micro_batches - 2, 0))
     seconds = []
     for number in range(min(2, batches.micro_batches)):
         start = time.perf_counter()
@@ -65,6 +72,17 @@ def step(family: str, member: str, batch: int, micro_batch: int, precision: str)
         seconds.append(time.perf_counter() - start)
     keras.utils.clear_session(free_memory=False)
     return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "seconds": min(seconds) / micro_batch}
+
+
+def trainings() -> dict[str, tuple[str, str, int]]:
+    """Of each network's name, the family, the member and the micro-batch of its training in params.paper.yaml."""
+    params = yaml.safe_load((ROOT / "params.paper.yaml").read_text())
+    return {
+        **{name: ("visual_image", name, params["visual"][name]["micro_batch"]) for name in params["visual"]},
+        "VGG14": ("audio_spectrogram", "mel", params["train"]["audio_spectrogram"]["micro_batch"]),
+        "MLP": ("visual_embedding", "VGG19", params["train"]["visual_embedding"]["micro_batch"]),
+        "joint": ("audio_visual", "MobileNetV2", params["audio_visual"]["MobileNetV2"]["micro_batch"]),
+    }
 
 
 def measured(family: str, member: str, batch: int, micro_batch: int, precision: str) -> dict[str, float]:
@@ -77,18 +95,10 @@ def measured(family: str, member: str, batch: int, micro_batch: int, precision: 
 
 
 def rows_of(only: list[str], precision: str) -> list[list[Any]]:
-    params = yaml.safe_load((ROOT / "params.paper.yaml").read_text())
-    wanted = {
-        **{name: ("visual_image", name, params["visual"][name]) for name in params["visual"]},
-        "VGG14": ("audio_spectrogram", "mel", params["train"]["audio_spectrogram"]),
-        "MLP": ("visual_embedding", "VGG19", params["train"]["visual_embedding"]),
-        "joint": ("audio_visual", "MobileNetV2", params["audio_visual"]["MobileNetV2"]),
-    }
     rows = []
-    for name, (family, member, numbers) in wanted.items():
+    for name, (family, member, micro_batch) in trainings().items():
         if only and name not in only:
             continue
-        micro_batch = numbers["micro_batch"]
         steps = ((100, 6), (100, micro_batch), (200, micro_batch))
         least, paper, twice = (measured(family, member, *sizes, precision) for sizes in steps)
         each = (paper["peak"] - least["peak"]) / max(micro_batch - 6, 1)

@@ -49,9 +49,10 @@ def network(precision: str) -> keras.Model:
 def operations(net: keras.Model) -> float:
     """Floating-point operations of one training step a sample: a multiply-add is two, the backward pass twice more."""
     products = [
-        layer.kernel.shape[-1] * np.prod(layer.kernel.shape[:-1]) * np.prod(layer.output.shape[1:-1])
-        for layer in net.layers
-        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))
+        np.prod(kernel.shape) * np.prod(layer.output.shape[1:-1])
+        for layer in net._flatten_layers(include_self=False)
+        for kernel in (getattr(layer, f"{kind}kernel", None) for kind in ("", "depthwise_", "pointwise_"))
+        if kernel is not None
     ]
     return 6 * float(sum(products))
 
