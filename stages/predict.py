@@ -94,7 +94,7 @@ def _predict(
 
 
 COMMANDS = {
-    **{name: classifier(family) for name, family in FAMILIES.items()},
+    **{name: classifier(family) for name, family in FAMILIES.items() if family.module},
     "audio_spectrogram_strict": classifier(AUDIO_SPECTROGRAM_STRICT, strict=True),
     "baseline": baseline,
 }

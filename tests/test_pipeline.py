@@ -235,12 +235,15 @@ def test_every_command_is_one_that_its_script_takes(monkeypatch, params):
     """All stages as DVC renders them, also with a space in paths."""
     numbers = yaml.safe_load((ROOT / params).read_text(encoding="utf-8"))
     numbers["dataset"]["setup"] = numbers["audio"]["Cnn14"]["weights"] = "/my data/here"
+    numbers["external"] = {"other": {"predictions": "/my data/here"}}
     found = commands(numbers)
     assert {name.rpartition(":")[2].partition("@")[0] for name in found} == set(STAGES)
     for name, words in found.items():
         result = parsed(words, monkeypatch)
         assert (result.returncode, result.stderr) == (0, ""), (name, result.stderr)
-    assert all("/my data/here" in found[name] for name in ("split", "report", "embed-audio@Cnn14"))
+    assert all(
+        "/my data/here" in found[name] for name in ("split", "report", "embed-audio@Cnn14", "predict-external@other")
+    )
 
 
 def test_an_empty_list_or_text_is_refused_and_no_default_taken_for_it(monkeypatch):

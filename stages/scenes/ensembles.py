@@ -16,7 +16,8 @@ def classifiers(params: dict[str, Any]) -> list[str]:
     Raises
     ------
     InputError
-        If a network of both modalities lacks one of the two networks that it is made of.
+        If a network of both modalities lacks one of the two networks that it is made of, a probe its embeddings, or
+        another system its file.
     """
     found = [f"{family}/{member}" for family, section in SECTIONS.items() for member in params[section]]
     for network in params["audio_visual"]:
@@ -29,6 +30,11 @@ def classifiers(params: dict[str, Any]) -> list[str]:
             if network not in {**params[section], **params[f"{section}_foundation"]}:
                 raise InputError(f"{probe}.{network} is fitted to embeddings by {network}, which {section} and "
                                  f"{section}_foundation lack; add it there or take it out of {probe}")  # fmt: skip
+    for name, entry in params["external"].items():
+        named = re.fullmatch(r"[\w-]+", str(name), re.ASCII)
+        if not named or not isinstance(entry, dict) or set(entry) != {"predictions"}:
+            raise InputError(f"external.{name}: write NAME: {{predictions: FILE}}, the name in letters, digits, "
+                             "underscores and hyphens")  # fmt: skip
     return found
 
 

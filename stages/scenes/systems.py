@@ -37,9 +37,9 @@ class Family:
     Attributes
     ----------
     module : str
-        Of `scenes.classifiers`.
+        Of `scenes.classifiers`; empty where there is nothing to train: predictions of other systems, zero-shot models.
     features : tuple of str
-        Files under `data/` that the network's inputs are made of.
+        Files under `data/` that the network's inputs are made of; none for predictions of other systems.
     section : str
         The section of params.yaml that has an entry for each member.
     params : tuple of str
@@ -91,6 +91,7 @@ FAMILIES = {
     "visual_foundation": Family("embedding", ("visual_embedding/{member}",), "visual_foundation", ("mlp",)),
     "audio_probe": Family("probe", ("audio_embedding/{member}",), "audio_probe", epochs=False),
     "visual_probe": Family("probe", ("visual_embedding/{member}",), "visual_probe", epochs=False),
+    "external": Family("", (), "external", epochs=False),
     "audio_visual": Family(
         "audio_visual", ("spectrogram/mel", "frames"), "audio_visual", ("vgg14", "audio_visual_mlp")
     ),
@@ -121,6 +122,8 @@ def media_of(classifier: str) -> list[str]:
 def needs_of(classifier: str, unit: str, of_patches: Callable[[str], np.ndarray]) -> np.ndarray:
     """Seconds of the recording that have to be read before a classifier's k-th second is known, `[10]`, ten at most.
 
+    What another system has read is not known; it counts as the whole clip.
+
     Parameters
     ----------
     classifier : str
@@ -130,11 +133,12 @@ def needs_of(classifier: str, unit: str, of_patches: Callable[[str], np.ndarray]
     of_patches : callable
         From a kind of spectrogram to the seconds that its patches need, `[10]`, as by `patch_needs`.
     """
+    whole = np.full(SECONDS, float(SECONDS))
     ends = np.arange(1.0, SECONDS + 1)  # a frame, or a second of audio, is known when that second is over
     of_folder = {
         "spectrogram": of_patches,
-        "audio_embedding": lambda _: np.full(SECONDS, float(SECONDS)) if unit == "clip" else ends,
+        "audio_embedding": lambda _: whole if unit == "clip" else ends,
     }
     features = [feature.split("/") for feature in family_of(classifier).features_of(classifier.split("/")[1])]
     known = [of_folder[folder](*name) if folder in of_folder else ends for folder, *name in features]
-    return np.minimum(np.max(known, axis=0), SECONDS)
+    return np.minimum(np.max(known or [whole], axis=0), SECONDS)

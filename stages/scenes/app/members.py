@@ -80,7 +80,7 @@ def load(run: Run, names: list[str]) -> list[Member]:
     Raises
     ------
     InputError
-        If there is no such member, it is not trained, or params.yaml is not what it was trained with.
+        If there is no such member, it has no network or is not trained, or params.yaml is not what it was trained with.
     """
     os.environ.setdefault("KERAS_BACKEND", run.params.get("backend", "tensorflow"))
     os.environ.setdefault("OMP_NUM_THREADS", str(run.params["threads"]))
@@ -91,6 +91,9 @@ def load(run: Run, names: list[str]) -> list[Member]:
     members = []
     for name in names:
         family, key = family_of(name), name.partition("/")[2]
+        if not family.features:
+            raise InputError(f"{name}: holds predictions of another system and has no network to run; name classifiers "
+                             "of other families by --member, or an ensemble of them")  # fmt: skip
         known = run.params[family.section]
         if key not in known:
             raise InputError(f"{name}: params.yaml has no {family.section}.{key}; name one of {', '.join(known)}")

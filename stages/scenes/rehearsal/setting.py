@@ -17,6 +17,7 @@ from scenes.dataset.tables import SECONDS, SETUP_COLUMNS, hold_out, parse_classe
 from scenes.demo.video import SCENES
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import writing
+from scenes.systems import family_of
 
 FILES = ("dvc.yaml", "data/demo/dvc.yaml", "data/robustness/dvc.yaml", "data/tau/dvc.yaml", "metrics/seeds.csv")
 LINKS = ("stages", "checksums", "none")
@@ -182,6 +183,10 @@ def one_step(
             elif (name, network) not in trained and (UNTRAINED / network).is_dir():
                 section |= {"weights": str(UNTRAINED / network), "pretrained": False}
     reduced["robustness"]["seconds"] = 1
+    reduced["external"] = {}  # predictions of other clips than the handful
+    kept = {name: [member for member in members if family_of(member).features]
+            for name, members in reduced["ensembles"].items()}  # fmt: skip
+    reduced["ensembles"] = {name: members for name, members in kept.items() if members}
     scenes = set(clips["scene"])
     if not scenes <= {entry.partition(":")[0] for entry in params["dataset"]["classes"]}:  # synthetic clips of others
         reduced["dataset"]["classes"] = [f"{scene}:synthetic" for scene in sorted(scenes)]

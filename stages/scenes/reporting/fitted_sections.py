@@ -13,7 +13,7 @@ from scenes.evaluation.calibration import LIMITS, temper
 from scenes.evaluation.fusion import LEARNED, prod
 from scenes.evaluation.metrics import clip_probabilities, right
 from scenes.evaluation.stopping_rule import NEVER
-from scenes.reporting.markdown import NOT_RUN, name, paired, percent, table
+from scenes.reporting.markdown import NOT_RUN, full_name, name, paired, percent, table
 from scenes.reporting.results import Results
 from scenes.reporting.tables import paired as compared
 
@@ -95,7 +95,7 @@ def _weights_table(weights: pd.DataFrame) -> str:
     for ensemble, members in weights.groupby("ensemble", sort=False):
         for rule, style in (("log_linear", ".2f"), ("stacked", ".0%")):
             heard = ", ".join(
-                f"{_member(row.member)} {format(getattr(row, rule), style)}" for row in members.itertuples()
+                f"{full_name(row.member)} {format(getattr(row, rule), style)}" for row in members.itertuples()
             )
             rows.append([name(f"fuse/{ensemble}-{rule}"), NOT_RUN if members[rule].isna().all() else heard])
     return table(["fusion", "members"], rows)
@@ -117,7 +117,7 @@ loss of the validation fold's seconds. Above 1 it makes the classifier less sure
         calibrate[calibrate["protocol"] == protocol].set_index("framework") for protocol in ("clip", "second")
     )
     rows = [
-        [_member(framework), f"{row['temperature']:.2f}", _change(row, "log_loss", ".3f"),
+        [full_name(framework), f"{row['temperature']:.2f}", _change(row, "log_loss", ".3f"),
          f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]", _change(row, "calibration_error", ".1%"),
          _change(clips.loc[framework], "log_loss", ".3f"), _change(clips.loc[framework], "calibration_error", ".1%")]
         for framework, row in seconds.iterrows()
@@ -170,11 +170,6 @@ Where more may be lost: [early_exit_classes.csv](early_exit_classes.csv)."""
 
 def _seconds(mean: float) -> str:
     return "no clips" if np.isnan(mean) else f"{mean:.1f}"
-
-
-def _member(framework: str) -> str:
-    """A classifier with its family, because networks are of two."""
-    return f"{framework.split('/')[0]} {name(framework)}"
 
 
 def _change(row: pd.Series, figure: str, style: str) -> str:

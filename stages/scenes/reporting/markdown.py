@@ -40,7 +40,7 @@ def paired(difference: float, low: float, high: float, only_first: int, only_sec
 
 
 def name(framework: str) -> str:
-    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, joint `VGG19`, probe `Cnn14`."""
+    """A framework's name in a table: `all_models` PROD, `mel`, `mel` strict, joint `VGG19`, probe `Cnn14`, ..."""
     family, _, member = framework.partition("/")
     if family == "fuse":
         ensemble, _, rule = member.rpartition("-")
@@ -49,9 +49,17 @@ def name(framework: str) -> str:
         return f"baseline `{member}`"
     if family == "audio_visual":
         return f"joint `{member.removesuffix('.scratch')}`" + (" from scratch" if member.endswith(".scratch") else "")
+    if family == "external":
+        return f"external `{member}`"
     if family.endswith(("_probe", "_foundation")):
         return f"{'probe' if family.endswith('_probe') else 'MLP on'} `{member}`"
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")
+
+
+def full_name(framework: str) -> str:
+    """A classifier's name and family, because families have members of the same name."""
+    family, title = framework.partition("/")[0], name(framework)
+    return title if title.startswith(f"{family} ") else f"{family} {title}"
 
 
 def segments(first: dict[str, float]) -> str:

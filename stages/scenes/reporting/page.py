@@ -148,14 +148,14 @@ The paper's best of each kind against it, clip by clip: the difference in points
 that only the one got right, and McNemar's exact test.
 
 {_baseline_table(details["baseline"])}
-
+{_external_text(results)}
 ## Single seconds: DCASE's protocol
 
 DCASE 2021 Task 1B scores each second without sight of its neighbours and ranks by the log loss. A patch of a
 spectrogram hears 1.858 s, so the spectrogram networks also have a strict row: the second's own samples, zero-padded.
-A row that says how much it hears is not strict; the joint network and audio embeddings of whole clips have no strict
-row, nor has an ensemble that holds one of them. All other classifiers are strict as they are. An ensemble's row is the
-PROD fusion of its members' strict seconds.
+A row that says how much it hears is not strict; the joint network, audio embeddings of whole clips and predictions of
+other systems (`external`) have no strict row, nor has an ensemble that holds one of them. All other classifiers are
+strict as they are. An ensemble's row is the PROD fusion of its members' strict seconds.
 
 {tables.one_second(results, ours, mark)}
 
@@ -244,6 +244,27 @@ def _baseline_table(against: pd.DataFrame) -> str:
             for row in against.itertuples()]  # fmt: skip
     header = ["framework", "against", "difference", "only framework : only baseline", "McNemar's p"]
     return table(header, rows) if rows else "Not run."
+
+
+def _external_text(results: Results) -> str:
+    rows = [
+        [name(f"fuse/{ensemble}-prod"), name(system),
+         *paired(*tables.paired(results, results.of(f"fuse/{ensemble}-prod"), results.of(system))[1:])]
+        for system in results.external for ensemble, members in results.ensembles.items()
+        if system not in members and f"fuse/{ensemble}-prod" in results.fused
+    ]  # fmt: skip
+    header = ["ensemble", "against", "difference", "only ensemble : only other", "McNemar's p"]
+    if not rows:
+        return ""
+    return f"""
+## Predictions of other systems
+
+PROD of each ensemble against each system of `external` that is not a member of it, on the clips that both predicted:
+the difference in points with its paired interval, the clips that only one of the two got right, and McNemar's exact
+test.
+
+{table(header, rows)}
+"""
 
 
 def _joint_table(against: pd.DataFrame, mark: Callable[[str], str]) -> str:

@@ -93,6 +93,11 @@ class Results:
         """The networks of both modalities that were run."""
         return [name for name in self.seconds if name not in BASELINE and len(media_of(name)) > 1]
 
+    @property
+    def external(self) -> list[str]:
+        """The other systems whose predictions were given."""
+        return [name for name in self.classifiers if not family_of(name).features]
+
     def of(self, name: str) -> np.ndarray:
         """The column of `right` of a framework.
 
@@ -157,6 +162,8 @@ class Results:
     def hears(self, name: str) -> str:
         """What a classifier's seconds hear if it is more than a second; else empty."""
         features = {feature.partition("/")[0] for feature in family_of(name).features}
+        if not features:
+            return "perhaps the whole clip"
         if "audio_embedding" in features and self.unit == "clip":
             return "the whole clip"
         return "1.858 s" if "spectrogram" in features and not name.endswith(STRICT) else ""

@@ -8,7 +8,7 @@ import pandas as pd
 from scenes.evaluation.fusion import prod
 from scenes.evaluation.metrics import brier, by_class, calibration_error, log_losses, macro_log_loss, right
 from scenes.evaluation.uncertainty import location_interval, mcnemar
-from scenes.reporting.markdown import NOT_RUN, name, nats, percent, table
+from scenes.reporting.markdown import NOT_RUN, full_name, name, nats, percent, table
 from scenes.reporting.published import BASELINE, Published
 from scenes.reporting.results import SCRATCH, NotRunError, Results
 from scenes.systems import STRICT
@@ -77,7 +77,7 @@ def one_second(results: Results, ours: str, mark: Callable[[str], str]) -> str:
         if framework not in BASELINE:
             accuracy, loss = _second_cells(results, seconds)
             hears = results.hears(framework)
-            title = f"{framework.split('/')[0]} {name(framework)}{f' (hears {hears})' if hears else ''}"
+            title = f"{full_name(framework)}{f' (hears {hears})' if hears else ''}"
             rows.append([title, "", "", accuracy + mark(framework.removesuffix(STRICT)), loss, ""])
     for ensemble in results.ensembles:
 
