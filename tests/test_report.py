@@ -405,6 +405,22 @@ def test_embeddings_of_whole_clips_are_no_strict_seconds(unit, hears):
     assert (rows["`audio_best` PROD of strict seconds"] == "not run") == (unit == "clip")
 
 
+def test_another_system_is_tested_against_the_ensembles_that_it_is_no_member_of(monkeypatch):
+    monkeypatch.setattr("scenes.reporting.figures.save", lambda figure, path: None)
+    fused = ["fuse/all_models-prod", "fuse/mine-prod", "fuse/mine-mean"]
+    write_run(dict.fromkeys(["audio_spectrogram/mel", "external/mel", *fused], 50.0), 40, 20, {})
+    here("external/mel", "mine=external/mel,audio_spectrogram/mel")
+    page = tables(Path("metrics/README.md").read_text())
+    assert [row[:2] for row in page["Predictions of other systems"][1:]] == [["`all_models` PROD", "external `mel`"]]
+    assert [row[0] for row in page["Frameworks that the paper's tables do not have"][1:3]] == [
+        "external `mel`", "`mine` MEAN"
+    ]  # fmt: skip
+    rows = {row[0]: row[3] for row in page["Single seconds: DCASE's protocol"]}
+    assert "external `mel` (hears perhaps the whole clip)" in rows and "audio_spectrogram `mel` (hears 1.858 s)" in rows
+    assert rows["`mine` PROD of strict seconds"] == "not run"
+    assert len([row for row in page["Does fusion help?"] if row[0].startswith("`mine`")]) == 2
+
+
 def test_a_run_without_sound_says_so():
     write_run({"audio_spectrogram/mel": 50.0, "visual_image/InceptionV3": 60.0}, 20, 5, {})
     made_up.write("predictions/audio_spectrogram/mel.npy", np.full((20, 10, 10), np.nan))

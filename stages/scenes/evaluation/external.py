@@ -95,7 +95,7 @@ def _read_table(path: Path, clips: pd.DataFrame, names: list[str]) -> np.ndarray
                          "clip of split.csv that is not in train")  # fmt: skip
     wanted = pd.MultiIndex.from_product([clips["clip"], seconds])
     for fault, pairs in (
-        ("not from 0 to 9", table.index[~table.index.isin(seconds, level=1)]),
+        ("not a whole number from 0 to 9", table.index[~table.index.isin(seconds, level=1)]),
         ("given twice", table.index[table.index.duplicated()]),
         ("missing", wanted[~wanted.isin(table.index)]),
     ):
@@ -107,5 +107,5 @@ def _read_table(path: Path, clips: pd.DataFrame, names: list[str]) -> np.ndarray
 
 
 def _first(clips: pd.DataFrame, wrong: np.ndarray) -> str:
-    """The first clip that is wrong, and how many are: `park-oslo-1-1 (first of 3 clips)`."""
-    return f"{clips['clip'][wrong].iloc[0]} (first of {wrong.sum()} clips)"
+    """The first clip that is wrong, and how many others are: `park-oslo-1-1 and 2 more`."""
+    return clips["clip"][wrong].iloc[0] + (f" and {wrong.sum() - 1} more" if wrong.sum() > 1 else "")
