@@ -21,7 +21,7 @@ from scenes.evaluation.predictions import without_families
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import writing
-from scenes.systems import FAMILIES
+from scenes.systems import FAMILIES, section_of
 
 MARK = "  # Generated from params.yaml and stages/pipeline.yaml by make dvc.yaml; do not edit below.\n"
 TEMPLATE = Path(__file__).with_suffix(".yaml")
@@ -93,9 +93,8 @@ def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]]
     starts = {"openl3.audio": [BASELINE[0], *BASELINE[2:]], "openl3.visual": BASELINE[1:]}
     for family in (family for family in SECTIONS if family in trained):
         for name in trained[family]:
-            section, member = SECTIONS[family], name.removesuffix(".scratch").split("/")[1]
-            if section.endswith("_probe"):  # of whose embeddings
-                section = section.removesuffix("_probe") + ("" if member in params[section[:-6]] else "_foundation")
+            member = name.removesuffix(".scratch").split("/")[1]
+            section = section_of(params, f"{family}/{member}")
             if "pretrained" in params[section][member]:
                 starts.setdefault(f"{section}.{member}", []).append(name)
     members = list(dict.fromkeys(name for names in again.values() for name in names))

@@ -14,7 +14,14 @@ from scenes.systems import FAMILIES
 
 def main(
     family: Annotated[
-        Literal["audio-embedding", "visual-embedding", "audio-foundation", "visual-foundation"],
+        Literal[
+            "audio-embedding",
+            "visual-embedding",
+            "audio-foundation",
+            "visual-foundation",
+            "audio-module",
+            "visual-module",
+        ],
         typer.Argument(help="whose embeddings"),
     ],
     split: Path,

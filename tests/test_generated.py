@@ -133,6 +133,42 @@ def test_a_member_an_ensemble_and_a_rule_that_are_put_in_reach_the_report(monkey
 
 
 @pytest.mark.usefixtures("_pipeline")
+def test_models_of_ones_own_reach_the_report_and_may_be_probed(monkeypatch):
+    numbers = params()
+    numbers["audio_module"] = {"Mine": {"module": "mine", "weights": "mine.pt", "unit": "timestamps"}}
+    numbers["visual_module"] = {"Net": {"network": "mypackage.networks:make", "weights": "none", "size": 64}}
+    numbers["audio_probe"]["Mine"] = numbers["visual_probe"]["Net"] = {}
+    numbers["ensembles"]["own"] = ["audio_module/Mine", "visual_module/Net"]
+    Path("mine.pt").touch()
+    assert generate(numbers) == ""
+    commands = rendered(monkeypatch)
+    assert commands["embed-audio-module@Mine"].endswith("--module mine --weights mine.pt --unit timestamps")
+    assert "--network mypackage.networks:make" in commands["embed-visual-module@Net"]
+    members = ("audio-module@Mine", "audio-probe@Mine", "visual-module@Net", "visual-probe@Net")
+    assert {f"{stage}-{member}" for stage in ("train", "predict") for member in members} <= commands.keys()
+    assert "own=audio_module/Mine,visual_module/Net" in commands["report"].split()
+    with Repo(config={"core": {"no_scm": True}}) as repo:
+        deps = {stage.addressing: {file.def_path for file in stage.deps} for stage in repo.index.stages}
+    assert "mine.pt" in deps["embed-audio-module@Mine"] and "none" in deps["embed-visual-module@Net"]
+
+
+@pytest.mark.usefixtures("_pipeline")
+@pytest.mark.parametrize(
+    ("section", "name", "first"),
+    [("audio_module", "CLAP", "audio_foundation"), ("visual_module", "VGG19", "visual"),
+     ("audio_foundation", "Cnn14", "audio")],
+)  # fmt: skip
+def test_two_networks_of_one_name_are_refused_where_they_would_write_one_file(section, name, first):
+    numbers = params()
+    numbers[section][name] = {}
+    folder = f"{section.partition('_')[0]}_embedding"
+    assert generate(numbers) == (
+        f"error: params.yaml: {section}.{name}: {first} has this name too, and both would write "
+        f"data/{folder}/{name}.npy; rename one of them\n"
+    )
+
+
+@pytest.mark.usefixtures("_pipeline")
 def test_a_member_of_an_ensemble_of_figure_4_has_its_curve(monkeypatch):
     """Also two of one name, of two families."""
     numbers = params()
@@ -215,8 +251,8 @@ def test_other_params_that_cannot_be_are_refused_in_one_line():
     probed = params()
     probed["visual_probe"]["VGG16"] = {}
     assert generate(probed) == (
-        "error: params.yaml: visual_probe.VGG16 is fitted to embeddings by VGG16, which visual and visual_foundation "
-        "lack; add it there or take it out of visual_probe\n"
+        "error: params.yaml: visual_probe.VGG16 is fitted to embeddings by VGG16, which none of visual, "
+        "visual_foundation, visual_module has; add it to one or take it out of visual_probe\n"
     )
     Path("params.yaml").write_text(start)
     numbers = without(

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from scenes.stage.errors import InputError
-from scenes.systems import FAMILIES
+from scenes.systems import FAMILIES, MEDIA, embedding_sections, section_of
 
 SECTIONS = {name: family.section for name, family in FAMILIES.items()}
 DISTURBED = [name for name, family in FAMILIES.items() if family.disturbed]
@@ -16,8 +16,8 @@ def classifiers(params: dict[str, Any]) -> list[str]:
     Raises
     ------
     InputError
-        If a network of both modalities lacks one of the two networks that it is made of, a probe its embeddings, or
-        another system its file.
+        If a network of both modalities lacks one of the two networks that it is made of, a probe its network, or
+        another system its file; or if two networks would write the same embeddings.
     """
     found = [f"{family}/{member}" for family, section in SECTIONS.items() for member in params[section]]
     for network in params["audio_visual"]:
@@ -25,11 +25,18 @@ def classifiers(params: dict[str, Any]) -> list[str]:
             if part not in found:
                 raise InputError(f"audio_visual.{network} is made of {part}, which {_section(part)} lacks; add it "
                                  f"there or take {network} out of audio_visual")  # fmt: skip
-    for probe, section in (("audio_probe", "audio"), ("visual_probe", "visual")):
-        for network in params[probe]:
-            if network not in {**params[section], **params[f"{section}_foundation"]}:
-                raise InputError(f"{probe}.{network} is fitted to embeddings by {network}, which {section} and "
-                                 f"{section}_foundation lack; add it there or take it out of {probe}")  # fmt: skip
+    for folder in MEDIA:
+        first: dict[str, str] = {}
+        for section, network in ((each, name) for each in embedding_sections(folder) for name in params[each]):
+            if first.setdefault(network, section) != section:
+                raise InputError(f"{section}.{network}: {first[network]} has this name too, and both would write "
+                                 f"data/{folder}/{network}.npy; rename one of them")  # fmt: skip
+    for probe, family in FAMILIES.items():
+        for network in params[family.section] if family.module == "probe" else ():
+            if section_of(params, f"{probe}/{network}") == family.section:
+                sections = embedding_sections(family.features[0].partition("/")[0])
+                raise InputError(f"{probe}.{network} is fitted to embeddings by {network}, which none of "
+                                 f"{', '.join(sections)} has; add it to one or take it out of {probe}")  # fmt: skip
     for name, entry in params["external"].items():
         named = re.fullmatch(r"[\w-]+", str(name), re.ASCII)
         if not named or not isinstance(entry, dict) or set(entry) != {"predictions"}:

@@ -89,6 +89,8 @@ FAMILIES = {
     "visual_embedding": Family("embedding", ("visual_embedding/{member}",), "visual", ("mlp",)),
     "audio_foundation": Family("embedding", ("audio_embedding/{member}",), "audio_foundation", ("mlp",)),
     "visual_foundation": Family("embedding", ("visual_embedding/{member}",), "visual_foundation", ("mlp",)),
+    "audio_module": Family("embedding", ("audio_embedding/{member}",), "audio_module", ("mlp",)),
+    "visual_module": Family("embedding", ("visual_embedding/{member}",), "visual_module", ("mlp",)),
     "audio_probe": Family("probe", ("audio_embedding/{member}",), "audio_probe", epochs=False),
     "visual_probe": Family("probe", ("visual_embedding/{member}",), "visual_probe", epochs=False),
     "external": Family("", (), "external", epochs=False),
@@ -114,6 +116,26 @@ def family_of(classifier: str) -> Family:
     return FAMILIES[name]
 
 
+def embedding_sections(folder: str) -> list[str]:
+    """The sections of params.yaml whose networks make the files of a folder under `data/`, such as `audio_embedding`.
+
+    Of other folders than those of embeddings there are none.
+    """
+    features = (f"{folder}/{{member}}",)
+    return [known.section for known in FAMILIES.values() if known.module == "embedding" and known.features == features]
+
+
+def section_of(params: dict[str, Any], classifier: str) -> str:
+    """The section of a whole params.yaml that has the network of a classifier, `family/member`.
+
+    It is the family's own, except for a probe, which is fitted to the embeddings of a network of another.
+    """
+    family, member = family_of(classifier), classifier.partition("/")[2]
+    folders = [feature.partition("/")[0] for feature in family.features]
+    sections = [section for folder in folders for section in embedding_sections(folder)]
+    return next((section for section in sections if member in params[section]), family.section)
+
+
 def media_of(classifier: str) -> list[str]:
     """Columns of split.csv that a clip must have for a classifier, `family/member`."""
     return family_of(classifier).media
@@ -129,7 +151,7 @@ def needs_of(classifier: str, unit: str, of_patches: Callable[[str], np.ndarray]
     classifier : str
         `family/member`.
     unit : str
-        Of audio embeddings: `second`, or `clip`, which needs the whole clip.
+        Of audio embeddings: `second`; any other needs the whole clip.
     of_patches : callable
         From a kind of spectrogram to the seconds that its patches need, `[10]`, as by `patch_needs`.
     """
@@ -137,7 +159,7 @@ def needs_of(classifier: str, unit: str, of_patches: Callable[[str], np.ndarray]
     ends = np.arange(1.0, SECONDS + 1)  # a frame, or a second of audio, is known when that second is over
     of_folder = {
         "spectrogram": of_patches,
-        "audio_embedding": lambda _: whole if unit == "clip" else ends,
+        "audio_embedding": lambda _: whole if unit != "second" else ends,
     }
     features = [feature.split("/") for feature in family_of(classifier).features_of(classifier.split("/")[1])]
     known = [of_folder[folder](*name) if folder in of_folder else ends for folder, *name in features]

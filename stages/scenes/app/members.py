@@ -24,7 +24,7 @@ from scenes.media.clip import ten_seconds
 from scenes.media.stream import Window
 from scenes.stage.cli import flags
 from scenes.stage.errors import InputError
-from scenes.systems import family_of, needs_of
+from scenes.systems import embedding_sections, family_of, needs_of, section_of
 
 DATASET_RATE = 48_000
 SYNTHETIC = "data/demo/clips"
@@ -109,7 +109,8 @@ def load(run: Run, names: list[str]) -> list[Member]:
         load_weights(network, weights)
         network = behind(made.front(options, rows), network)
         inputs = partial(_inputs, partial(made.load, options), features, family.media)
-        needs = needs_of(name, run.params["audio_embedding"]["unit"], partial(_patch_needs, run))
+        unit = run.params[section_of(run.params, name)][key].get("unit", run.params["audio_embedding"]["unit"])
+        needs = needs_of(name, unit, partial(_patch_needs, run))
         members.append(Member(name, family.media, inputs, network, needs))
     return members
 
@@ -225,13 +226,16 @@ def _spectrogram(run: Run, kind: str) -> Feature:
     return Feature("audio", (2, numbers["bins"], frames), "float16", extract)
 
 
-def _audio_embedding(run: Run, name: str) -> Feature:
+def _embedding(folder: str, run: Run, name: str) -> Feature:
+    """By the network that params.yaml has of this name, in whichever section."""
+    return EMBEDDINGS[next(each for each in embedding_sections(folder) if name in run.params[each])](run, name)
+
+
+def _panns(run: Run, name: str) -> Feature:
     from scenes.dataset.weights import FOLDER
     from scenes.features import panns, panns_checkpoints, panns_embedder
     from scenes.features.audio_embedding import embed, mono, published, untrained
 
-    if name in run.params["audio_foundation"]:
-        return _foundation(run, name, "audio")
     numbers, common = run.params["audio"][name], run.params["audio_embedding"]
     _hold(run, f"embed-audio@{name}", {**numbers, **common})
     if not numbers["pretrained"]:
@@ -251,12 +255,10 @@ def _frames(run: Run) -> Feature:
     return Feature("video", (SECONDS, size, size, 3), "uint8", lambda frames: frames)
 
 
-def _visual_embedding(run: Run, name: str) -> Feature:
+def _application(run: Run, name: str) -> Feature:
     from scenes.features.visual_embedding import embed, embedder, sample
 
     _hold(run, "frames", run.params["frames"])
-    if name in run.params["visual_foundation"]:
-        return _foundation(run, name, "visual")
     numbers = {key: run.params["visual"][name][key] for key in ("size", "pretrained", "weights")}
     common = run.params["visual_embedding"]
     _hold(run, f"embed-visual@{name}", {**numbers, **common})
@@ -268,7 +270,7 @@ def _visual_embedding(run: Run, name: str) -> Feature:
     return Feature("video", shape, "float32", lambda frames: embed(frames[None], network)[0])
 
 
-def _foundation(run: Run, name: str, kind: str) -> Feature:
+def _foundation(kind: str, run: Run, name: str) -> Feature:
     from scenes.features.foundation import embed_frames, embed_sounds, folder_of, foundation
 
     numbers, common = run.params[f"{kind}_foundation"][name], run.params["foundation"]
@@ -276,6 +278,7 @@ def _foundation(run: Run, name: str, kind: str) -> Feature:
     own = numbers["weights"] if numbers["weights"] == "none" else str(run.folder / numbers["weights"])
     model = foundation(folder_of(numbers["model"], numbers["revision"], own), numbers["layer"], common["precision"])
     if kind == "visual":
+        _hold(run, "frames", run.params["frames"])
         return Feature(
             "video", (SECONDS, model.dimension), "float32", lambda frames: embed_frames(frames[None], model)[0]
         )
@@ -287,9 +290,40 @@ def _foundation(run: Run, name: str, kind: str) -> Feature:
     return Feature("audio", (SECONDS, model.dimension), "float32", embed)
 
 
+def _audio_module(run: Run, name: str) -> Feature:
+    from scenes.features.audio_module import embed, hear
+
+    numbers = run.params["audio_module"][name]
+    _hold(run, f"embed-audio-module@{name}", numbers)
+    model = hear(**numbers, folder=run.folder)
+    return Feature(
+        "audio", (SECONDS, model.dimension), "float32", lambda sound: embed(sound.mean(axis=0)[None], model)[0]
+    )
+
+
+def _visual_module(run: Run, name: str) -> Feature:
+    from scenes.features.visual_module import embed, network
+
+    numbers = run.params["visual_module"][name]
+    _hold(run, "frames", run.params["frames"])
+    _hold(run, f"embed-visual-module@{name}", numbers)
+    model = network(**numbers, folder=run.folder)
+    return Feature("video", (SECONDS, model.dimension), "float32", lambda frames: embed(frames[None], model)[0])
+
+
+# By the section of params.yaml.
+EMBEDDINGS: dict[str, Callable[[Run, str], Feature]] = {
+    "audio": _panns,
+    "visual": _application,
+    "audio_foundation": partial(_foundation, "audio"),
+    "visual_foundation": partial(_foundation, "visual"),
+    "audio_module": _audio_module,
+    "visual_module": _visual_module,
+}
+# By the folder under data/.
 FEATURES: dict[str, Callable[..., Feature]] = {
     "spectrogram": _spectrogram,
-    "audio_embedding": _audio_embedding,
+    "audio_embedding": partial(_embedding, "audio_embedding"),
     "frames": _frames,
-    "visual_embedding": _visual_embedding,
+    "visual_embedding": partial(_embedding, "visual_embedding"),
 }

@@ -145,6 +145,14 @@ def warn_if_enlarged(frames: np.ndarray, name: str, size: int) -> None:
         )
 
 
+def resized(frames, size: int):
+    """Frames uint8 `[n, S, S, 3]` as float32 `[n, size, size, 3]`, 0 to 255 (antialiased bilinear)."""
+    pictures = keras.ops.cast(frames, "float32")
+    if frames.shape[1] != size:
+        pictures = keras.ops.image.resize(pictures, (size, size), "bilinear", antialias=True)
+    return pictures
+
+
 class Preprocessing(keras.layers.Layer):
     """Frames uint8 `[n, S, S, 3]`, RGB, as a network wants them, float32 `[n, size, size, 3]`, on the device.
 
@@ -163,10 +171,7 @@ class Preprocessing(keras.layers.Layer):
         self.size, self.preprocess = size, _application(name).preprocess_input
 
     def call(self, frames):
-        pictures = keras.ops.cast(frames, "float32")
-        if frames.shape[1] != self.size:
-            pictures = keras.ops.image.resize(pictures, (self.size, self.size), "bilinear", antialias=True)
-        return self.preprocess(pictures)
+        return self.preprocess(resized(frames, self.size))
 
 
 def front(name: str, size: int, stored: int) -> keras.Model:

@@ -51,7 +51,7 @@ def name(framework: str) -> str:
         return f"joint `{member.removesuffix('.scratch')}`" + (" from scratch" if member.endswith(".scratch") else "")
     if family == "external":
         return f"external `{member}`"
-    if family.endswith(("_probe", "_foundation")):
+    if family.endswith(("_probe", "_foundation", "_module")):
         return f"{'probe' if family.endswith('_probe') else 'MLP on'} `{member}`"
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")
 

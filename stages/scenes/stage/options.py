@@ -57,6 +57,7 @@ Network = Annotated[str, typer.Option(help="name of the Keras application, such 
 Size = Annotated[int, typer.Option(help="height and width of the network's input, pixels", min=32, max=2048)]
 Pretrained = Annotated[bool, typer.Option(help="start from trained weights, not from seeded random ones")]
 Weights = Annotated[str, typer.Option(help="file of the trained weights; none: the published ones")]
+OwnWeights = Annotated[str, typer.Option(help="file that the code is given to load; none: it is given nothing")]
 WeightsDir = Annotated[Path, typer.Option(help="folder of downloads", envvar="SCENES_WEIGHTS")]
 Precision = Annotated[
     PrecisionName,
