@@ -236,6 +236,8 @@ def test_every_command_is_one_that_its_script_takes(monkeypatch, params):
     numbers = yaml.safe_load((ROOT / params).read_text(encoding="utf-8"))
     numbers["dataset"]["setup"] = numbers["audio"]["Cnn14"]["weights"] = "/my data/here"
     numbers["external"] = {"other": {"predictions": "/my data/here"}}
+    numbers["audio_module"] = {"Mine": {"module": "mine", "weights": "/my data/mine.pt", "unit": "clip"}}
+    numbers["visual_module"] = {"Mine": {"network": "mine:make", "weights": "none", "size": 224}}
     found = commands(numbers)
     assert {name.rpartition(":")[2].partition("@")[0] for name in found} == set(STAGES)
     for name, words in found.items():
