@@ -13,7 +13,7 @@ import typer
 
 from scenes.dataset.tables import labels, place, read_classes, read_split
 from scenes.evaluation.needs import read_needs
-from scenes.evaluation.predictions import read_predictions, rows_of, with_families
+from scenes.evaluation.predictions import read_predictions, rows_of, units_of, with_families
 from scenes.evaluation.stopping_rule import (
     CHOSEN,
     CURVE,
@@ -46,7 +46,7 @@ def main(
     predictions: Annotated[str, typer.Argument(help="predictions of a classifier, with {classifier}")],
     ensembles: Annotated[list[str], typer.Argument(help="ENSEMBLE=family/member,member,...")],
     needs: Annotated[str, typer.Option(help="seconds that the patches of a spectrogram need, with {kind}")],
-    unit: options.Unit = "second",
+    unit: options.UnitsOf = (),
     losses: Annotated[
         list[float], typer.Option(help="accuracy that may be lost on the validation fold, points", min=0.0, max=100.0)
     ] = (0.0, 0.5, 1.0),
@@ -59,12 +59,14 @@ def main(
     def of_patches(kind: str) -> np.ndarray:
         return read_needs(Path(needs.format(kind=kind)))
 
+    units = units_of(unit)
     curves, exits, of_classes = [], [], []
     for ensemble, _, members in (entry.partition("=") for entry in ensembles):
         names = with_families(members.split(","))
         files = [Path(predictions.format(classifier=name)) for name in names]
         said = np.stack([read_predictions(path, clips, table) for path in files])
-        steps = growing(said), waits(said, np.stack([needs_of(name, unit, of_patches) for name in names]))
+        known = [needs_of(name, units.get(name, "second"), of_patches) for name in names]
+        steps = growing(said), waits(said, np.stack(known))
         held_out, unseen = ([step[:, rows] for step in steps] for rows in (validation, evaluate))
         if np.isnan(held_out[0]).all():
             print(f"not run: {ensemble}: no validation fold, or no prediction of its clips", file=sys.stderr)

@@ -91,12 +91,16 @@ def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]]
     curves = {name: name.split("/")[1] for name in FIG_4 if name in known}
     curves |= {name: name for members in drawn.values() for name in members if name not in curves}
     starts = {"openl3.audio": [BASELINE[0], *BASELINE[2:]], "openl3.visual": BASELINE[1:]}
+    units: dict[str, list[str]] = {}
     for family in (family for family in SECTIONS if family in trained):
         for name in trained[family]:
             member = name.removesuffix(".scratch").split("/")[1]
             section = section_of(params, f"{family}/{member}")
             if "pretrained" in params[section][member]:
                 starts.setdefault(f"{section}.{member}", []).append(name)
+            if "audio_embedding/{member}" in FAMILIES[family].features:
+                own = f"{section}.{member}" if "unit" in params[section][member] else "audio_embedding"
+                units.setdefault(own, []).append(name)
     members = list(dict.fromkeys(name for names in again.values() for name in names))
     return {
         "classifier": known,
@@ -116,6 +120,7 @@ def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]]
               for ensemble, names in drawn.items()),
         ],
         "start": [f"{without_families(names)}=${{{entry}.pretrained}}" for entry, names in starts.items()],
+        "unit": [f"{without_families(names)}=${{{entry}.unit}}" for entry, names in units.items()],
         "disturbed": members,
         "disturbed_kind": [name.split("/")[1] for name in members if name.startswith("audio_spectrogram/")],
         "disturbed_network": [name.split("/")[1] for name in members if name.startswith("visual_image/")],

@@ -15,7 +15,7 @@ from scenes.evaluation.disturbed_scores import SCORES
 from scenes.evaluation.fusion import LEARNED, RULES
 from scenes.evaluation.metrics import calibration_error, confusion, reliability
 from scenes.evaluation.needs import read_needs
-from scenes.evaluation.predictions import with_families
+from scenes.evaluation.predictions import units_of, with_families
 from scenes.evaluation.stopping_rule import CHOSEN, CURVE, OF_CLASSES
 from scenes.reporting import figures
 from scenes.reporting import robustness_section as robustness
@@ -73,14 +73,14 @@ def main(
     disturbed: Annotated[Path, typer.Option(help="scores of the ensembles on disturbed clips")],
     setup: Annotated[Path, typer.Option(help="folder of the data set's setup files: which data set it is")],
     needs: Annotated[str, typer.Option(help="seconds that the patches of a spectrogram need, with {kind}")],
-    unit: options.Unit = "second",
+    unit: options.UnitsOf = (),
     pretrained: Annotated[
         list[str], typer.Option(help="family/member,...=true, or =false: they, or parts of them, started untrained")
     ] = (),
     joint_start: Annotated[Literal["single", "scratch"], typer.Option(help="start of the joint network")] = "single",
     seconds: Annotated[list[str], typer.Option(help="FAMILY=SECONDS drawn from a train clip per epoch")] = (),
 ) -> None:
-    results, missing = read_results(split, classes, predictions, frameworks, fused, unit)
+    results, missing = read_results(split, classes, predictions, frameworks, fused, units_of(unit))
     for path in missing:
         print(f"not run: {path}", file=sys.stderr)
     from_random = {classifier for entry in pretrained for classifier in _untrained(entry)}

@@ -26,6 +26,7 @@ from scenes.evaluation.stopping_rule import (
     thresholds,
     waits,
 )
+from scenes.stage.errors import InputError
 from scenes.systems import needs_of
 
 seeds = st.integers(0, 10_000)
@@ -174,7 +175,12 @@ def test_seconds_are_those_of_the_recording():
     slow = lambda name, unit="second": list(needs_of(name, unit, patches.get)[[0, 9]])  # noqa: E731
     assert slow("audio_spectrogram/cqt") == [3.58, 10] and slow("audio_visual/VGG19") == [1.888, 10]
     assert slow("audio_embedding/Cnn14") == slow("visual_image/VGG19", "clip") == [1, 10]
-    assert slow("audio_embedding/Cnn14", "clip") == slow("external/other") == [10, 10]
+    assert (
+        slow("audio_embedding/Cnn14", "clip")
+        == slow("audio_module/Mine", "timestamps")
+        == slow("external/other")
+        == [10, 10]
+    )
 
 
 def test_of_steps_known_at_the_same_time_the_last_decides():
@@ -191,7 +197,8 @@ def run_members(*, unit: str) -> pd.DataFrame:
     made_up.write_needs(mel=1.888)
     ensembles = ["heard=audio_spectrogram/mel", "both=audio_spectrogram/mel,audio_embedding/Cnn14"]
     tables = map(Path, ("split.csv", "classes.csv", "e.csv", "h.csv", "k.csv", "e.json"))
-    main(*tables, "{classifier}.npy", ensembles, made_up.REPORT_OPTIONS["needs"], unit, [0.0])
+    main(*tables, "{classifier}.npy", ensembles, made_up.REPORT_OPTIONS["needs"],
+         [f"audio_embedding/Cnn14={unit}"], [0.0])  # fmt: skip
     return pd.read_csv("h.csv").set_index("ensemble")
 
 
@@ -201,7 +208,13 @@ def test_a_patch_is_known_after_as_many_seconds_as_it_hears():
     assert json.loads(Path("e.json").read_text())["heard_seconds"] == pytest.approx(1.888)
 
 
-def test_an_embedding_of_the_whole_clip_decides_with_the_clip_alone():
-    exits = run_members(unit="clip")
+@pytest.mark.parametrize("unit", ["clip", "timestamps"])
+def test_an_embedding_of_the_whole_clip_decides_with_the_clip_alone(unit):
+    exits = run_members(unit=unit)
     assert exits["seconds"].to_dict() == pytest.approx({"heard": 1.888, "both": 10})
     assert exits.loc["both", "threshold"] == NEVER
+
+
+def test_a_unit_that_is_none_is_refused():
+    with pytest.raises(InputError, match="--unit audio_embedding/Cnn14=hour: must be family/member,...= and one of"):
+        run_members(unit="hour")

@@ -1,5 +1,6 @@
 """Reading the predictions of classifiers and ensembles, and naming their classifiers."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from scenes.dataset.tables import SECONDS, open_array
 from scenes.stage.errors import InputError
 
 TOLERANCE = 0.01  # of a sum of probabilities: bfloat16 has three digits
+UNITS = ("second", "clip", "timestamps")  # of audio embeddings; all but the first hear the whole clip
 
 
 def read_predictions(path: Path, split: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:
@@ -76,6 +78,23 @@ def without_families(members: list[str]) -> str:
     """Join the names of members by commas, without the family where it is that of the member before it."""
     families = ["", *(member.rpartition("/")[0] for member in members)]
     return ",".join(member.removeprefix(f"{before}/") for before, member in zip(families, members, strict=False))
+
+
+def units_of(entries: Iterable[str]) -> dict[str, str]:
+    """Of each classifier on audio embeddings, their unit, from `family/member,member,...=unit`.
+
+    Raises
+    ------
+    InputError
+        If a unit is not one of `UNITS`.
+    """
+    units = {}
+    for entry in entries:
+        members, _, unit = entry.rpartition("=")
+        if unit not in UNITS:
+            raise InputError(f"--unit {entry}: must be family/member,...= and one of {', '.join(UNITS)}")
+        units |= dict.fromkeys(with_families(members.split(",")), unit)
+    return units
 
 
 def _read(path: Path, wanted: tuple[int, ...], stage: str) -> np.ndarray:

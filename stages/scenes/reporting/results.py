@@ -48,8 +48,8 @@ class Results:
         Of each ensemble and rule, `[clips, classes]`.
     ensembles : dict
         The classifiers of each ensemble.
-    unit : str
-        Of audio embeddings: `second`, or `clip` where every second is the whole clip's.
+    unit : dict
+        Of each classifier on audio embeddings: `second`, or another where every second hears the whole clip.
     """
 
     clips: pd.DataFrame
@@ -58,7 +58,7 @@ class Results:
     baseline: dict[str, np.ndarray]
     fused: dict[str, np.ndarray]
     ensembles: dict[str, list[str]]
-    unit: str = "second"
+    unit: dict[str, str]
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -164,7 +164,7 @@ class Results:
         features = {feature.partition("/")[0] for feature in family_of(name).features}
         if not features:
             return "perhaps the whole clip"
-        if "audio_embedding" in features and self.unit == "clip":
+        if self.unit.get(name, "second") != "second":
             return "the whole clip"
         return "1.858 s" if "spectrogram" in features and not name.endswith(STRICT) else ""
 
@@ -190,7 +190,7 @@ class Results:
 
 
 def read_results(
-    split: Path, classes: Path, predictions: str, frameworks: list[str], fused: str, unit: str
+    split: Path, classes: Path, predictions: str, frameworks: list[str], fused: str, unit: dict[str, str]
 ) -> tuple[Results, list[Path]]:
     """Read predictions and keep those of the evaluate clips whose class is known.
 
@@ -205,8 +205,8 @@ def read_results(
         `ENSEMBLE=family/member,member,...`.
     fused : str
         Path of an ensemble's predictions, with `{ensemble}` and `{rule}`.
-    unit : str
-        Of audio embeddings, see `Results`.
+    unit : dict
+        See `Results`.
 
     Returns
     -------

@@ -53,6 +53,9 @@ BatchNorm = Annotated[
 Unit = Annotated[
     Literal["second", "clip"], typer.Option(help="audio embeddings: one a second, or the clip's ten times")
 ]
+UnitsOf = Annotated[
+    list[str], typer.Option(help="family/member,...=unit of audio embeddings: second, clip or timestamps")
+]
 Network = Annotated[str, typer.Option(help="name of the Keras application, such as InceptionV3")]
 Size = Annotated[int, typer.Option(help="height and width of the network's input, pixels", min=32, max=2048)]
 Pretrained = Annotated[bool, typer.Option(help="start from trained weights, not from seeded random ones")]
