@@ -69,6 +69,8 @@ def main(
                 pool.submit(stand_in, model, folder.absolute() / UNTRAINED / each.network).result()
 
     os.chdir(folder)
+    # Where modules of the user's own may be.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(project))))
     full = {stage.addressing: stage.cmd for stage in read_graph(stages or ["dvc.yaml"])[1]}
     weights = {(each.section, each.network) for each in machine.weights if each.path.exists()}
     write_params(Path(), one_step(setup, few, weights, setup["backend"] in machine.on_gpu, project))

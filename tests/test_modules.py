@@ -16,6 +16,7 @@ from trained import CLASSES, finished_run
 from scenes.app.members import load, read_run
 from scenes.classifiers.mlp import mlp
 from scenes.features.audio_module import hear
+from scenes.features.user_code import files
 from scenes.features.visual_module import network
 from scenes.learning.backend import keras
 from scenes.media.clip import read_audio
@@ -150,6 +151,8 @@ def test_a_function_gives_a_network_of_frames(text):
     write(text, "mypackage/networks.py")
     done = visual("mypackage.networks:make")
     assert done.returncode == 0, done.stderr
+    # An interrupted run does not resume after an edit of these.
+    assert [path.name for path in files("mypackage.networks")] == ["__init__.py", "networks.py"]
     found, frames = np.load("out.npy"), np.load("frames.npy")
     assert found.dtype == np.float32 and found.shape == (3, 10, 3) and (found[2] == 0).all()
     resized = keras.ops.image.resize(frames[0].astype(np.float32), (32, 32), "bilinear", antialias=True)

@@ -156,6 +156,7 @@ def test_one_step_changes_only_what_makes_a_training_long(tmp_path):
     own.touch()
     params = yaml.safe_load((ROOT / "params.paper.yaml").read_text(encoding="utf-8"))
     params["visual"]["VGG19"]["weights"], params["visual"]["ResNet50"]["weights"] = "own.h5", "absent.h5"
+    params["audio_module"]["Mine"] = {"module": "mine", "weights": "own.h5", "unit": "second"}
     reduced = yaml.safe_load(one_step(params, clips, {("audio", "Cnn14")}, gpu=False, project=tmp_path))
     differ = {}
 
@@ -175,6 +176,7 @@ def test_one_step_changes_only_what_makes_a_training_long(tmp_path):
     precisions = {"train.audio_spectrogram", "train.visual_image", "train.audio_visual"}
     assert differ == {
         **{f"{section}.precision": "float32" for section in precisions},
+        "audio_module.Mine.weights": str(own),
         "visual.VGG19.weights": str(own), "visual.ResNet50.weights": "none", "robustness.seconds": 1,
         "dataset.audio": "data/clips/audio", "dataset.video": "data/clips/video",
         "dataset.setup": "data/clips/evaluation_setup",

@@ -28,6 +28,7 @@ SYNTHETIC = {"train": 2, "locations": 2, "evaluate": 1, "width": 1280, "height":
 # Sections of params.yaml whose networks have weights: files of ours, folders of the hub.
 PRETRAINED = ("audio", "visual", "audio_visual", "openl3")
 FOUNDATION = ("audio_foundation", "visual_foundation")
+MODULES = ("audio_module", "visual_module")  # those whose networks are the user's own code
 
 
 def lay_out(project: Path, folder: Path, params: Path) -> dict[str, Any]:
@@ -182,6 +183,8 @@ def one_step(
                 section["weights"] = str(project.absolute() / section["weights"])
             elif (name, network) not in trained and (UNTRAINED / network).is_dir():
                 section |= {"weights": str(UNTRAINED / network), "pretrained": False}
+    for entry in (entry for name in MODULES for entry in reduced[name].values() if entry["weights"] != "none"):
+        entry["weights"] = str(project.absolute() / entry["weights"])
     reduced["robustness"]["seconds"] = 1
     reduced["external"] = {}  # predictions of other clips than the handful
     kept = {name: [member for member in members if family_of(member).features]
