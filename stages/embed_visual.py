@@ -9,7 +9,7 @@ import typer
 
 from scenes.classifiers.image_networks import warn_if_enlarged, weights_inputs
 from scenes.dataset.shards import map_clips
-from scenes.dataset.tables import SECONDS, open_array, read_media
+from scenes.dataset.tables import SECONDS, Rows, open_array, read_media
 from scenes.features.visual_embedding import embed, embedder, sample
 from scenes.stage import options
 from scenes.stage.cli import run
@@ -34,13 +34,9 @@ def main(
     prepare = partial(embedder, frames, sample(media, pretrained), network, size, pretrained, weights, precision, seed)
     inputs = [media, frames, *weights_inputs(weights)]
     map_clips(
-        partial(_frames, frames=frames), filmed, (SECONDS, prepare().output_shape[-1]), "float32", out, inputs,
+        Rows(frames).__getitem__, filmed, (SECONDS, prepare().output_shape[-1]), "float32", out, inputs,
         network=partial(_embed, prepare=prepare),
     )  # fmt: skip
-
-
-def _frames(row: int, frames: Path) -> np.ndarray:
-    return open_array(frames)[row]
 
 
 def _embed(frames: np.ndarray, prepare: partial) -> np.ndarray:

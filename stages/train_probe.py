@@ -9,7 +9,7 @@ import typer
 from tqdm import tqdm
 
 from scenes.classifiers.probe import Options, fit, network
-from scenes.dataset.tables import hold_out, labels, open_rows, read_classes, read_split
+from scenes.dataset.tables import hold_out, known_labels, open_rows, read_classes, read_split
 from scenes.stage.cli import run, stop_if_asked
 from scenes.stage.errors import InputError
 from scenes.stage.options import Seed
@@ -33,7 +33,7 @@ def main(
     seed: Seed = 0,
 ) -> None:
     clips, table = read_split(split), read_classes(classes)
-    embeddings, numbers = open_rows(embedding, clips), labels(clips, table)
+    embeddings = open_rows(embedding, clips)
     media = FAMILIES[family.replace("-", "_")].media
     clips = clips.assign(fold=clips["fold"].where((clips[media] != "").all(axis=1)))
     if not (clips["fold"] == "train").any():
@@ -42,7 +42,8 @@ def main(
     def seconds(folds: pd.Series, fold: str) -> tuple[np.ndarray, np.ndarray]:
         """The embeddings `[n, D]` of all seconds of a fold's clips, and their labels `[n]`."""
         rows = np.flatnonzero(folds == fold)
-        return embeddings[rows].reshape(-1, embeddings.shape[-1]), np.repeat(numbers[rows], embeddings.shape[1])
+        numbers = np.repeat(known_labels(clips.iloc[rows], table), embeddings.shape[1])
+        return embeddings[rows].reshape(-1, embeddings.shape[-1]), numbers
 
     # The split's own validation clips, or else some locations that are given back when the choice is made.
     folds = (clips if (clips["fold"] == "validation").any() else hold_out(clips, validation, seed))["fold"]

@@ -128,3 +128,11 @@ def test_what_cannot_be_fitted_is_one_line_and_nothing_is_written(tmp_path):
     done = run("train_probe.py", "audio-probe", *FILES, "choice.csv")
     assert done.stderr.splitlines()[-1] == "error: no train clip has audio: nothing to fit probe.weights.h5 to"
     assert not (tmp_path / "probe.weights.h5").exists() and not (tmp_path / "choice.csv").exists()
+
+
+def test_a_clip_of_an_unknown_class_is_refused():
+    write(noise=1.0)
+    Path("classes.csv").write_text(f"class,meta_class\n{CLASSES[0]},x\n{CLASSES[1]},x\n")
+    done = run("train_probe.py", "audio-probe", *FILES, "choice.csv")
+    assert done.returncode == 1 and not Path("probe.weights.h5").exists()
+    assert done.stderr.splitlines()[-1].startswith(f"error: class {CLASSES[2]!r} of {CLASSES[2]}-")

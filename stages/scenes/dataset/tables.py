@@ -185,8 +185,23 @@ def read_classes(path: Path) -> pd.DataFrame:
 
 
 def labels(split: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:
-    """Class number of each clip, int `[clips]`."""
+    """Class number of each clip, int `[clips]`; -1 where the class is not known."""
     return pd.Index(classes["class"]).get_indexer(split["scene"])
+
+
+def known_labels(split: pd.DataFrame, classes: pd.DataFrame) -> np.ndarray:
+    """Class number of each clip, int `[clips]`.
+
+    Raises
+    ------
+    InputError
+        If the class of a clip is not known.
+    """
+    numbers = labels(split, classes)
+    if (numbers < 0).any():
+        first = split[numbers < 0].iloc[0]
+        raise InputError(f"class {first['scene']!r} of {first['clip']} is not among {', '.join(classes['class'])}")
+    return numbers
 
 
 def open_array(path: Path) -> np.ndarray:

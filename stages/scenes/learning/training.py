@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from scenes.dataset.tables import SECONDS, labels
+from scenes.dataset.tables import SECONDS, known_labels, labels
 from scenes.learning.backend import keep_graphs_as_traced, keras
 from scenes.learning.batch_norm import keep_time_constant, reestimate
 from scenes.learning.batches import Batches, Load, Samples, ShuffledBatches
@@ -141,10 +141,7 @@ def train(
         raise InputError(f"no train clip has {' and '.join(media)}: nothing to train {model} on")
     if keep == "best" and not len(validation_clips):
         raise InputError(f"{model}: no clip is left for validation, by which the best epoch is chosen")
-    unknown = clips[labels(split.iloc[clips], classes) < 0]
-    if len(unknown):
-        first = split.iloc[unknown[0]]
-        raise InputError(f"class {first['scene']!r} of {first['clip']} is not among {', '.join(classes['class'])}")
+    known_labels(split.iloc[clips], classes)  # refuses a class that is not among them
     targets = np.eye(len(classes), dtype=np.float32)[labels(split, classes)]
 
     batches = MixedBatches(
