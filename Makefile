@@ -1,6 +1,6 @@
 # make        set up .venv and run the whole pipeline on the synthetic demo set
 # make paper  only the paper's 22 classifiers and its ensembles
-# make modern only the members that are newer than the paper: frozen foundation models, linear probes, their ensembles
+# make modern only the members that are newer than the paper: foundation models, linear probes, zero-shot, ensembles
 # make quick  only two networks and their fusion, in under three minutes
 # make test   set up .venv and run the fast tests; make test-all runs all, as CI does
 # make rehearse  the paper's set-up on a handful of clips: what a full run would take, and what is missing for it
@@ -31,8 +31,9 @@ paper: .venv/installed dvc.yaml
 		dvc metrics show metrics/fuse/*.json && echo "$(demo)"
 
 modern: .venv/installed dvc.yaml
-	@$(repro) 'fuse-modern_*' 'predict-*-probe@*' && \
-		dvc metrics show metrics/*_probe/*.json metrics/*_foundation/*.json metrics/fuse/modern_*.json && echo "$(demo)"
+	@$(repro) 'fuse-modern_*' 'predict-*-probe@*' 'predict-*-zero-shot@*' && \
+		dvc metrics show metrics/*_probe/*.json metrics/*_foundation/*.json metrics/*_zero_shot/*.json \
+			metrics/fuse/modern_*.json && echo "$(demo)"
 
 # mel and InceptionV3, which the paper finds to come close to all six of its ensemble of all models.
 quick: .venv/installed dvc.yaml

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pandas as pd
 import typer
 
-from scenes.app.members import load, members_of, read_run
+from scenes.app.members import load, members_of, read_run, untrained, zero_shot_members
 from scenes.app.timeline import follow
 from scenes.evaluation.fusion import RULES
 from scenes.media.finding import find_media, shorten
@@ -25,6 +25,10 @@ def main(
     files: Annotated[list[str], typer.Argument(help="video or audio files, folders of them, or - for standard input")],
     ensemble: Annotated[str, typer.Option(help="ensemble of dvc.yaml")] = "all_models",
     member: Annotated[list[str], typer.Option(help="classifiers instead of an ensemble: family/name, repeatable")] = (),
+    zero_shot: Annotated[
+        str | None,
+        typer.Option(help="classes CLASS,CLASS,... of your own, told apart by their names: needs no training"),
+    ] = None,
     rule: Annotated[Literal[*RULES], typer.Option(help="fusion rule")] = "prod",
     audio: Annotated[Path | None, typer.Option(help="audio file to use with the one video")] = None,
     until: Annotated[float | None, typer.Option(help="stop as soon as the label has this probability", max=1.0)] = None,
@@ -40,10 +44,23 @@ def main(
         raise InputError(f"--audio {audio}: needs exactly one input file, got {len(paths)}")
     figures = _figures(figure, paths) if figure else [None] * len(paths)
     trained = read_run(checkout)
-    names = list(member) or members_of(trained, ensemble)
-    if trained.synthetic:
+    if zero_shot:
+        classes = _own_classes(zero_shot)
+        trained = trained._replace(commands={})  # the recorded run has no part in it
+        known = zero_shot_members(trained)
+        names = list(member) or known
+        if not names:
+            raise InputError("--zero-shot: params.yaml lists no model under audio_zero_shot and visual_zero_shot")
+        if others := [name for name in names if name not in known]:
+            raise InputError(f"--member {others[0]}: with --zero-shot it must be one of {', '.join(known)}")
+    else:
+        classes, names = trained.classes, list(member) or members_of(trained, ensemble)
+    synthetic = trained.synthetic and not zero_shot
+    if synthetic:
         print("Trained on synthetic clips (the demo): these results say nothing about real scenes.")
-    members, classes = load(trained, names), trained.classes
+    members = load(trained, names, classes)
+    if random := untrained(trained, names):
+        print(f"{', '.join(random)}: untrained (pretrained: false in params.yaml): these results say nothing at all.")
     print(f"{rule} of {', '.join(names)}")
     block = "█" if "█".encode(sys.stdout.encoding, "ignore") else "#"  # as the terminal can show
 
@@ -77,11 +94,23 @@ def main(
             sketch.draw(timeline, drawing)
             print(f"figure: {drawing}")
     if json:
-        write_json(json, {"synthetic": trained.synthetic, "files": [timeline.content() for timeline in results]})
+        write_json(
+            json, {"synthetic": synthetic, "untrained": random, "files": [timeline.content() for timeline in results]}
+        )
     if csv and results:
         write_csv(csv, pd.concat([timeline.table() for timeline in results]))
     if failed:
         sys.exit(1)
+
+
+def _own_classes(text: str) -> list[str]:
+    classes = [name.strip() for name in text.split(",")]
+    if "" in classes or len(classes) < 2:
+        raise InputError(f"--zero-shot {text}: must be two or more names, CLASS,CLASS,..., none of them empty")
+    read = [name.replace("_", " ").casefold() for name in classes]
+    if twice := [name for name, words in zip(classes, read, strict=True) if read.count(words) > 1]:
+        raise InputError(f"--zero-shot {text}: names {twice[0]} twice")
+    return classes
 
 
 def _sketch(mel: dict):

@@ -21,7 +21,7 @@ from scenes.evaluation.predictions import without_families
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import writing
-from scenes.systems import FAMILIES, section_of
+from scenes.systems import FAMILIES, ZERO_SHOT, section_of
 
 MARK = "  # Generated from params.yaml and stages/pipeline.yaml by make dvc.yaml; do not edit below.\n"
 TEMPLATE = Path(__file__).with_suffix(".yaml")
@@ -124,6 +124,7 @@ def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]]
         "disturbed": members,
         "disturbed_kind": [name.split("/")[1] for name in members if name.startswith("audio_spectrogram/")],
         "disturbed_network": [name.split("/")[1] for name in members if name.startswith("visual_image/")],
+        **{family: list(params[family]) for family in ZERO_SHOT},
         "disturbed_as_list": [f"{ensemble}={without_families(names)}" for ensemble, names in again.items()],
     }  # fmt: skip
 

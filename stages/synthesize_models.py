@@ -5,31 +5,38 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import torch
+from tokenizers.pre_tokenizers import ByteLevel
 
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
 from scenes.stage.options import Seed
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-TEXT = {**SMALL, "vocab_size": 300, "max_position_embeddings": 32}
 PICTURE = {"image_size": 32, "patch_size": 16}
 SQUARE = {"height": 32, "width": 32}
 
 
-def models(library: Any) -> dict[str, Callable[[], tuple[Any, Any]]]:
-    """Of each model's name, a function that makes it and the processor of its inputs, classes of Transformers."""
+def models(library: Any) -> dict[str, Callable[[], tuple[Any, ...]]]:
+    """Of each model's name, a function that makes it, the processor of its inputs and, of text, its tokenizer.
+
+    All are classes of Transformers. The tokenizers are of the published ones' kinds, but spell: no letters are merged.
+    """
     t = library
+    clip, siglip, clap = tokenizers(t)
     return {
         "CLIP": lambda: (
-            t.CLIPModel(t.CLIPConfig(text_config=TEXT, vision_config=SMALL | PICTURE, projection_dim=24)),
+            t.CLIPModel(t.CLIPConfig(text_config=text(clip), vision_config=SMALL | PICTURE, projection_dim=24)),
             t.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE),
+            clip,
         ),
         "SigLIP2": lambda: (
-            t.SiglipModel(t.SiglipConfig(text_config=TEXT, vision_config=SMALL | PICTURE)),
+            t.SiglipModel(t.SiglipConfig(text_config=text(siglip), vision_config=SMALL | PICTURE)),
             t.SiglipImageProcessorPil(size=SQUARE),
+            siglip,
         ),
         "DINOv2": lambda: (
             t.Dinov2Model(t.Dinov2Config(**{**SMALL, **PICTURE}, mlp_ratio=2)),
@@ -38,7 +45,7 @@ def models(library: Any) -> dict[str, Callable[[], tuple[Any, Any]]]:
         "CLAP": lambda: (
             t.ClapModel(
                 t.ClapConfig(
-                    text_config=TEXT,
+                    text_config=text(clap, 2),
                     audio_config={
                         "patch_embeds_hidden_size": 16, "depths": [1, 1], "num_attention_heads": [2, 2],
                         "hidden_size": 32, "num_hidden_layers": 2,
@@ -47,9 +54,38 @@ def models(library: Any) -> dict[str, Callable[[], tuple[Any, Any]]]:
                 )
             ),
             t.ClapFeatureExtractor(truncation="rand_trunc"),
+            clap,
         ),
         "AST": lambda: (t.ASTModel(t.ASTConfig(**SMALL)), t.ASTFeatureExtractor()),
     }  # fmt: skip
+
+
+def tokenizers(library: Any) -> tuple[Any, Any, Any]:
+    """Those of CLIP, SigLIP 2 and CLAP: of bytes, and of letters with other bytes."""
+    t, letters = library, sorted(ByteLevel.alphabet())
+    hexadecimal = [f"<0x{byte:02X}>" for byte in range(256)]
+    clip = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    siglip = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *hexadecimal, "▁", *ascii_lowercase]
+    clap = ["<s>", "<pad>", "</s>", "<unk>", *letters, "<mask>"]
+    return (
+        t.CLIPTokenizer(numbered(clip), [], model_max_length=77),
+        t.GemmaTokenizer(
+            numbered(siglip), [], add_bos_token=False, add_eos_token=True, padding_side="right",
+            model_input_names=["input_ids"], model_max_length=64,
+        ),
+        t.RobertaTokenizer(numbered(clap), [], model_max_length=128),
+    )  # fmt: skip
+
+
+def numbered(tokens: list[str]) -> dict[str, int]:
+    return {token: number for number, token in enumerate(tokens)}
+
+
+def text(tokenizer: Any, more: int = 0) -> dict[str, int]:
+    """Numbers of the part of a model that reads what a tokenizer gives, with a few `more` positions."""
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    positions = tokenizer.model_max_length + more
+    return {**SMALL, **ids, "vocab_size": len(tokenizer), "max_position_embeddings": positions}
 
 
 def main(out: Path, seed: Seed = 0) -> None:
@@ -64,10 +100,11 @@ def main(out: Path, seed: Seed = 0) -> None:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as temporary:
         for name, make in models(transformers).items():
             torch.manual_seed(seed)
-            model, processor = make()
+            model, *processors = make()
             folder = Path(temporary, out.name, name)
             model.eval().save_pretrained(folder)
-            processor.save_pretrained(folder)
+            for processor in processors:
+                processor.save_pretrained(folder)
         os.replace(Path(temporary, out.name), out)
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from scenes.stage.errors import InputError
-from scenes.systems import FAMILIES, MEDIA, embedding_sections, section_of
+from scenes.systems import FAMILIES, MEDIA, ZERO_SHOT, embedding_sections, section_of
 
 SECTIONS = {name: family.section for name, family in FAMILIES.items()}
 DISTURBED = [name for name, family in FAMILIES.items() if family.disturbed]
@@ -16,8 +16,8 @@ def classifiers(params: dict[str, Any]) -> list[str]:
     Raises
     ------
     InputError
-        If a network of both modalities lacks one of the two networks that it is made of, a probe its network, or
-        another system its file; or if two networks would write the same embeddings.
+        If a network of both modalities lacks one of the two networks that it is made of, a probe its network, a
+        zero-shot classifier its model, or another system its file; or if two networks would write the same embeddings.
     """
     found = [f"{family}/{member}" for family, section in SECTIONS.items() for member in params[section]]
     for network in params["audio_visual"]:
@@ -37,6 +37,12 @@ def classifiers(params: dict[str, Any]) -> list[str]:
                 sections = embedding_sections(family.features[0].partition("/")[0])
                 raise InputError(f"{probe}.{network} is fitted to embeddings by {network}, which none of "
                                  f"{', '.join(sections)} has; add it to one or take it out of {probe}")  # fmt: skip
+    for family in ZERO_SHOT:
+        foundation = f"{family.partition('_')[0]}_foundation"
+        for model in params[family]:
+            if model not in params[foundation]:
+                raise InputError(f"{family}.{model} is a model of {foundation}, which lacks it; add it there or take "
+                                 f"it out of {family}")  # fmt: skip
     for name, entry in params["external"].items():
         named = re.fullmatch(r"[\w-]+", str(name), re.ASCII)
         if not named or not isinstance(entry, dict) or set(entry) != {"predictions"}:

@@ -11,7 +11,8 @@ The module is one of `scenes.classifiers`. It has
 - `front(options, arrays)`: the preprocessing, a Keras model from such rows to the network's inputs `[n, ...]`,
 - `network(options, arrays, classes)`: the untrained network, from inputs to probabilities `[n, classes]`.
 
-It is imported where it is needed, so that a stage depends on its own family's alone.
+It is imported where it is needed, so that a stage depends on its own family's alone. Families that train nothing have
+no module.
 """
 
 from collections.abc import Callable
@@ -93,11 +94,15 @@ FAMILIES = {
     "visual_module": Family("embedding", ("visual_embedding/{member}",), "visual_module", ("mlp",)),
     "audio_probe": Family("probe", ("audio_embedding/{member}",), "audio_probe", epochs=False),
     "visual_probe": Family("probe", ("visual_embedding/{member}",), "visual_probe", epochs=False),
+    # Their embeddings, in the space of text, are made on the way and not kept.
+    "audio_zero_shot": Family("", ("audio_embedding/{member}",), "audio_zero_shot", epochs=False),
+    "visual_zero_shot": Family("", ("visual_embedding/{member}",), "visual_zero_shot", epochs=False),
     "external": Family("", (), "external", epochs=False),
     "audio_visual": Family(
         "audio_visual", ("spectrogram/mel", "frames"), "audio_visual", ("vgg14", "audio_visual_mlp")
     ),
 }
+ZERO_SHOT = ("audio_zero_shot", "visual_zero_shot")
 # Under DCASE's one-second protocol; its features are of the clips not in train alone.
 AUDIO_SPECTROGRAM_STRICT = Family("strict", ("spectrogram/{member}.strict",), "spectrogram", ("vgg14",))
 
@@ -128,7 +133,7 @@ def embedding_sections(folder: str) -> list[str]:
 def section_of(params: dict[str, Any], classifier: str) -> str:
     """The section of a whole params.yaml that has the network of a classifier, `family/member`.
 
-    It is the family's own, except for a probe, which is fitted to the embeddings of a network of another.
+    It is the family's own, except for a probe or a zero-shot classifier, which takes the network of another.
     """
     family, member = family_of(classifier), classifier.partition("/")[2]
     folders = [feature.partition("/")[0] for feature in family.features]

@@ -20,11 +20,12 @@ from threadpoolctl import threadpool_limits
 
 from scenes.classifiers.patches import frame_count, patch_needs
 from scenes.dataset.tables import SECONDS, read_classes
+from scenes.ensembles import classifiers
 from scenes.media.clip import ten_seconds
 from scenes.media.stream import Window
 from scenes.stage.cli import flags
 from scenes.stage.errors import InputError
-from scenes.systems import embedding_sections, family_of, needs_of, section_of
+from scenes.systems import ZERO_SHOT, embedding_sections, family_of, needs_of, section_of
 
 DATASET_RATE = 48_000
 SYNTHETIC = "data/demo/clips"
@@ -53,7 +54,7 @@ class Member(NamedTuple):
     name: str
     media: list[str]  # that it needs: audio, video or both
     inputs: Callable[..., Any]  # of ten seconds of each, [2, samples] and [10, size, size, 3]: what the network takes
-    network: Any  # with its preprocessing
+    network: Any  # with its preprocessing; None where the inputs are the probabilities
     needs: np.ndarray  # seconds of a window that have to be read before its k-th second is known, [10]
 
 
@@ -74,8 +75,17 @@ def members_of(run: Run, ensemble: str) -> list[str]:
     return ensembles[ensemble]
 
 
-def load(run: Run, names: list[str]) -> list[Member]:
+def load(run: Run, names: list[str], classes: list[str] | None = None) -> list[Member]:
     """Make the networks of some members and load their trained weights.
+
+    Parameters
+    ----------
+    run : Run
+        Of the checkout.
+    names : list of str
+        `family/name`.
+    classes : list of str, optional
+        Of zero-shot members, where these are not the checkout's.
 
     Raises
     ------
@@ -97,6 +107,9 @@ def load(run: Run, names: list[str]) -> list[Member]:
         known = run.params[family.section]
         if key not in known:
             raise InputError(f"{name}: params.yaml has no {family.section}.{key}; name one of {', '.join(known)}")
+        if name.partition("/")[0] in ZERO_SHOT:
+            members.append(_zero_shot(run, name, classes or run.classes))
+            continue
         weights = run.folder / f"data/models/{name}.weights.h5"
         if not weights.exists():
             raise InputError(f"{weights}: not trained yet; run dvc repro, or dvc pull where it is shared")
@@ -113,6 +126,38 @@ def load(run: Run, names: list[str]) -> list[Member]:
         needs = needs_of(name, unit, partial(_patch_needs, run))
         members.append(Member(name, family.media, inputs, network, needs))
     return members
+
+
+def zero_shot_members(run: Run) -> list[str]:
+    """The members of params.yaml that classify by the names of classes, `family/name`."""
+    return [f"{family}/{name}" for family in ZERO_SHOT for name in run.params[family]]
+
+
+def untrained(run: Run, names: list[str]) -> list[str]:
+    """Those of some zero-shot members whose models have random weights: the demo's."""
+    chosen = [name for name in names if name.partition("/")[0] in ZERO_SHOT]
+    models = {name: run.params[section_of(run.params, name)][name.partition("/")[2]] for name in chosen}
+    return [name.partition("/")[2] for name, numbers in models.items() if not numbers["pretrained"]]
+
+
+def _zero_shot(run: Run, name: str, classes: list[str]) -> Member:
+    from scenes.classifiers.zero_shot import class_vectors, probabilities
+
+    classifiers(run.params)  # refuses a model that there is none of
+    family, key = name.split("/")
+    kind = family.partition("_")[0]
+    numbers, sentences = run.params[f"{kind}_foundation"][key], run.params["zero_shot"][kind]
+    told = {
+        option: numbers[option] for option in ("model", "revision", "weights", "unit", "level") if option in numbers
+    }
+    _hold(run, f"predict-{kind}-zero-shot@{key}", {**told, **sentences, **run.params["foundation"]})
+    feature, model = _embedder(kind, run, key, "projected", text=True)
+    vectors = class_vectors(classes, sentences["templates"], model)
+
+    def judge(ten: np.ndarray) -> np.ndarray:
+        return probabilities(feature.extract(ten), vectors)
+
+    return Member(name, [feature.medium], judge, None, needs_of(name, numbers.get("unit", "second"), _patch_needs))
 
 
 def _inputs(load: Callable, features: list["Feature"], media: list[str], *tens: np.ndarray) -> Any:
@@ -160,7 +205,7 @@ def judge(members: list[Member], window: Window, rate: int, batch: int = SECONDS
             continue
         inputs = member.inputs(*(tens[medium] for medium in member.media))
         inputs = keras.tree.map_structure(lambda array, known=known: array[:known], inputs)
-        rows = np.array(forward(member.network, inputs, batch))
+        rows = np.array(inputs if member.network is None else forward(member.network, inputs, batch))
         refuse_not_finite(rows, [f"second {window.start + second}" for second in range(len(rows))], member.name)
         if "video" in member.media:
             rows[: window.unseen] = np.nan
@@ -271,23 +316,28 @@ def _application(run: Run, name: str) -> Feature:
 
 
 def _foundation(kind: str, run: Run, name: str) -> Feature:
-    from scenes.features.foundation import embed_frames, embed_sounds, folder_of, foundation
+    numbers = run.params[f"{kind}_foundation"][name]
+    _hold(run, f"embed-{kind}-foundation@{name}", {**numbers, **run.params["foundation"]})
+    return _embedder(kind, run, name, numbers["layer"])[0]
 
-    numbers, common = run.params[f"{kind}_foundation"][name], run.params["foundation"]
-    _hold(run, f"embed-{kind}-foundation@{name}", {**numbers, **common})
-    own = numbers["weights"] if numbers["weights"] == "none" else str(run.folder / numbers["weights"])
-    model = foundation(folder_of(numbers["model"], numbers["revision"], own), numbers["layer"], common["precision"])
-    if kind == "visual":
+
+def _embedder(kind: str, run: Run, name: str, layer: str, text: bool = False) -> tuple[Feature, Any]:
+    """The feature of a foundation model's layer, and the model, which is to read `text` or not."""
+    from scenes.features.foundation import decibels, embed_frames, embed_sounds, folder_of, load
+
+    numbers, medium = run.params[f"{kind}_foundation"][name], {"visual": "video"}.get(kind, kind)
+    if medium == "video":
         _hold(run, "frames", run.params["frames"])
-        return Feature(
-            "video", (SECONDS, model.dimension), "float32", lambda frames: embed_frames(frames[None], model)[0]
-        )
-    level = None if numbers["level"] == "none" else float(numbers["level"])
+    own = numbers["weights"] if numbers["weights"] == "none" else str(run.folder / numbers["weights"])
+    folder = folder_of(numbers["model"], numbers["revision"], own, text)
+    model = load(folder, layer, run.params["foundation"]["precision"], medium)()
 
-    def embed(sound: np.ndarray) -> np.ndarray:
-        return embed_sounds(sound.mean(axis=0)[None], model, numbers["unit"], level)[0]
+    def embed(ten: np.ndarray) -> np.ndarray:
+        if medium == "video":
+            return embed_frames(ten[None], model)[0]
+        return embed_sounds(ten.mean(axis=0)[None], model, numbers["unit"], decibels(str(numbers["level"])))[0]
 
-    return Feature("audio", (SECONDS, model.dimension), "float32", embed)
+    return Feature(medium, (SECONDS, model.dimension), "float32", embed), model
 
 
 def _audio_module(run: Run, name: str) -> Feature:

@@ -9,7 +9,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,10 +18,13 @@ import soxr
 import torch
 
 from scenes.dataset.tables import SECONDS
+from scenes.media.clip import read_audio
 from scenes.stage.errors import InputError
 
 LAYERS = ("pooled", "projected")
-FILES = ["config.json", "preprocessor_config.json", "model.safetensors"]
+WEIGHTS = "model.safetensors"
+FILES = ["config.json", "preprocessor_config.json", WEIGHTS]
+TOKENIZER = ["tokenizer.json", "tokenizer_config.json"]  # where text is read too
 SAMPLES = 16  # pictures or sounds that a network is given at once
 DATASET_RATE = 48_000
 
@@ -61,7 +64,7 @@ ARCHITECTURES = {
 }  # fmt: skip
 
 
-def folder_of(model: str, revision: str, weights: str) -> Path:
+def folder_of(model: str, revision: str, weights: str, text: bool = False) -> Path:
     """The folder of a model: the user's own, or that of the hub's cache, filled if it lacks the files.
 
     Parameters
@@ -72,6 +75,8 @@ def folder_of(model: str, revision: str, weights: str) -> Path:
         A commit there.
     weights : str
         A folder, or `none` for the hub's.
+    text : bool
+        Whether it is to read text, and so needs a tokenizer.
 
     Raises
     ------
@@ -81,23 +86,24 @@ def folder_of(model: str, revision: str, weights: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    files = [*FILES, *TOKENIZER] if text else FILES
     if weights != "none":
         folder = Path(weights)
     else:
         try:
-            folder = Path(snapshot_download(model, revision=revision, allow_patterns=FILES, etag_timeout=5))
+            folder = Path(snapshot_download(model, revision=revision, allow_patterns=files, etag_timeout=5))
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
             raise InputError(
                 f"{model}: cannot be downloaded from {os.environ.get('HF_ENDPOINT', 'https://huggingface.co')} at "
-                f"revision {revision} ({str(error).partition(chr(10))[0]}); put {', '.join(FILES)} into a folder and "
+                f"revision {revision} ({str(error).partition(chr(10))[0]}); put {', '.join(files)} into a folder and "
                 "name it as weights"
             ) from error
-        blob = (folder / FILES[-1]).resolve()
+        blob = (folder / WEIGHTS).resolve()
         if len(blob.name) == 64:  # the hub names large files by their SHA-256
             with blob.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != blob.name:
                     raise InputError(f"{blob}: not the file that the hub published; remove it and run again")
-    lacking = [file for file in FILES if not (folder / file).is_file()]
+    lacking = [file for file in files if not (folder / file).is_file()]
     if lacking:
         raise InputError(f"{folder}: lacks {' and '.join(lacking)}; save the model there in Transformers' layout")
     return folder
@@ -130,10 +136,10 @@ class Foundation:
         kind = _kind(folder / FILES[0])
         if kind not in ARCHITECTURES:
             raise InputError(f"{folder}: a model of the kind {kind!r}; known are {', '.join(ARCHITECTURES)}")
-        architecture = ARCHITECTURES[kind]
+        architecture, self.folder = ARCHITECTURES[kind], folder
         self.medium, self.run = architecture.medium, getattr(architecture, layer)
         if self.run is None:
-            raise InputError(f"{folder}: {kind} knows no text, so that nothing is projected; set layer to pooled")
+            raise InputError(f"{folder}: {kind} knows no text: take its pooled layer, or a model that knows text")
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "At least one mel filter")  # of AST, as it is published
@@ -148,7 +154,7 @@ class Foundation:
             raise InputError(f"{folder}: not a whole {kind} model ({reason}); save or download it again") from error
         lacking = sorted(loaded["missing_keys"])
         if lacking:
-            raise InputError(f"{folder}: {FILES[-1]} lacks {lacking[0]} and {len(lacking) - 1} more; download it again")
+            raise InputError(f"{folder}: {WEIGHTS} lacks {lacking[0]} and {len(lacking) - 1} more; download it again")
         for name, value in self.model.named_parameters():
             if not value.isfinite().all():
                 raise InputError(f"{folder}: {name} holds values that are not finite; download it again")
@@ -182,6 +188,22 @@ def foundation(folder: Path, layer: str, precision: str) -> Foundation:
     return Foundation(folder, layer, precision)
 
 
+def load(folder: Path, layer: str, precision: str, medium: str) -> partial[Foundation]:
+    """What makes the model of a folder, once a process: picklable, as work on clips has to be.
+
+    Raises
+    ------
+    InputError
+        If it is a model of another medium, or none (see `Foundation`).
+    """
+    model = partial(foundation, folder, layer, precision)
+    if model().medium != medium:
+        raise InputError(
+            f"{folder}: a model of {'sound' if medium == 'video' else 'pictures'}; take it as one of those"
+        )
+    return model
+
+
 def _kind(config: Path) -> str:
     try:
         return str(json.loads(config.read_text(encoding="utf-8"))["model_type"])
@@ -192,6 +214,30 @@ def _kind(config: Path) -> str:
 def embed_frames(frames: np.ndarray, model: Foundation) -> np.ndarray:
     """Embeddings float32 `[clips, 10, D]` of frames uint8 `[clips, 10, S, S, 3]`."""
     return model(list(frames.reshape(-1, *frames.shape[2:]))).reshape(*frames.shape[:2], -1)
+
+
+def read_sound(path: str | Path) -> np.ndarray:
+    """A clip's sound, mono `[480000]` at 48 kHz."""
+    return read_audio(path, DATASET_RATE).mean(axis=0)
+
+
+def decibels(level: str) -> float | None:
+    """The number of an option, `none` or dB below full scale.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if level == "none":
+        return None
+    try:
+        value = float(level)
+    except ValueError:
+        value = float("nan")
+    if not -100 <= value <= 0:
+        raise InputError(f"--level {level}: must be none or from -100 to 0")
+    return value
 
 
 def embed_sounds(sounds: np.ndarray, model: Foundation, unit: str, level: float | None) -> np.ndarray:

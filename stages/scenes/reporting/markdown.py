@@ -51,8 +51,10 @@ def name(framework: str) -> str:
         return f"joint `{member.removesuffix('.scratch')}`" + (" from scratch" if member.endswith(".scratch") else "")
     if family == "external":
         return f"external `{member}`"
-    if family.endswith(("_probe", "_foundation", "_module")):
-        return f"{'probe' if family.endswith('_probe') else 'MLP on'} `{member}`"
+    kinds = {"_probe": "probe", "_foundation": "MLP on", "_module": "MLP on", "_zero_shot": "zero-shot"}
+    for ending, kind in kinds.items():
+        if family.endswith(ending):
+            return f"{kind} `{member}`"
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")
 
 

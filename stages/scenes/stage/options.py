@@ -61,6 +61,12 @@ Size = Annotated[int, typer.Option(help="height and width of the network's input
 Pretrained = Annotated[bool, typer.Option(help="start from trained weights, not from seeded random ones")]
 Weights = Annotated[str, typer.Option(help="file of the trained weights; none: the published ones")]
 OwnWeights = Annotated[str, typer.Option(help="file that the code is given to load; none: it is given nothing")]
+HubModel = Annotated[str, typer.Option(help="its name on the hub, owner/name")]
+Revision = Annotated[str, typer.Option(help="a commit of it there")]
+ModelFolder = Annotated[str, typer.Option(help="folder of the model in Transformers' layout; none: the hub's")]
+Level = Annotated[
+    str, typer.Option(help="root mean square that clips are scaled to, dB below full scale; none: as they are")
+]
 WeightsDir = Annotated[Path, typer.Option(help="folder of downloads", envvar="SCENES_WEIGHTS")]
 Precision = Annotated[
     PrecisionName,
