@@ -9,7 +9,6 @@ from string import ascii_lowercase
 from typing import Any
 
 import torch
-from tokenizers.pre_tokenizers import ByteLevel
 
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
@@ -61,8 +60,10 @@ def models(library: Any) -> dict[str, Callable[[], tuple[Any, ...]]]:
 
 
 def tokenizers(library: Any) -> tuple[Any, Any, Any]:
-    """Those of CLIP, SigLIP 2 and CLAP: of bytes, and of letters with other bytes."""
-    t, letters = library, sorted(ByteLevel.alphabet())
+    """Those of CLIP, SigLIP 2 and CLAP; they know single bytes, SigLIP 2's single letters and bytes."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    t, letters = library, list(bytes_to_unicode().values())
     hexadecimal = [f"<0x{byte:02X}>" for byte in range(256)]
     clip = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     siglip = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *hexadecimal, "▁", *ascii_lowercase]

@@ -67,7 +67,7 @@ def test_embeddings_of_frames_are_those_of_the_library(name, layer, models, medi
     if name == "DINOv2" and layer == "projected":
         assert (
             done.stderr
-            == f"error: {models / name}: dinov2 knows no text, so that nothing is projected; set layer to pooled\n"
+            == f"error: {models / name}: dinov2 knows no text: take its pooled layer, or a model that knows text\n"
         )
         return
     assert done.returncode == 0, done.stderr

@@ -258,6 +258,12 @@ def test_other_params_that_cannot_be_are_refused_in_one_line():
         "error: params.yaml: visual_probe.VGG16 is fitted to embeddings by VGG16, which none of visual, "
         "visual_foundation, visual_module has; add it to one or take it out of visual_probe\n"
     )
+    named = yaml.safe_load(start)
+    named["audio_zero_shot"]["Cnn14"] = {}
+    assert generate(named) == (
+        "error: params.yaml: audio_zero_shot.Cnn14 is a model of audio_foundation, which lacks it; add it there or "
+        "take it out of audio_zero_shot\n"
+    )
     Path("params.yaml").write_text(start)
     numbers = without(
         params(), "visual", "MobileNetV2", [f"visual_{kind}/MobileNetV2" for kind in ("image", "embedding")]

@@ -125,8 +125,9 @@ def test_early_detection_has_the_curves_of_figure_4_with_the_ensembles_members()
 def test_every_classifier_has_a_temperature_and_every_ensemble_an_early_exit():
     pattern = r"data/predictions/(audio|visual)_.*(?<!strict)(?<!scratch).npy"
     classifiers = [path for path in STAGES["report"]["deps"] if re.fullmatch(pattern, path)]
-    assert len(classifiers) == 35  # the 22 of the paper, the joint network, five foundation models, seven probes
-    members = [path for path in classifiers if "_probe/" not in path]
+    # The 22 of the paper, the joint network, five foundation models, seven probes, three zero-shot.
+    assert len(classifiers) == 38
+    members = [path for path in classifiers if not re.search("_(probe|zero_shot)/", path)]
     for name, read in (("calibrate", classifiers), ("early-exit", members)):
         assert [path for path in STAGES[name]["deps"] if path.endswith(".npy")] == read
     assert [word for word in STAGES["calibrate"]["cmd"].split() if word.endswith(".npy")] == classifiers

@@ -156,8 +156,8 @@ def test_make_names_stages_that_exist_and_its_paper_has_all_its_classifiers(monk
     )
     classifiers = {name for name in paper if re.match("predict-(audio|visual)-(spectrogram|embedding|image)@", name)}
     assert len(classifiers) == 22 and {"early-detect", "fuse-all_models"} <= paper
-    members = {name for name in modern if re.match("(train|predict)-.*-(foundation|probe)@", name)}
-    assert len(members) == 2 * 12 and {"fuse-modern_all", "fuse-modern_audio", "fuse-modern_visual"} <= modern
+    members = {name for name in modern if re.match("(train|predict)-.*-(foundation|probe|zero-shot)@", name)}
+    assert len(members) == 2 * 12 + 3 and {"fuse-modern_all", "fuse-modern_audio", "fuse-modern_visual"} <= modern
     assert {name for name in quick if name.startswith("train-")} == {
         "train-audio-spectrogram@mel", "train-visual-image@InceptionV3"
     }  # fmt: skip

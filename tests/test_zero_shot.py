@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT, noise, run, write_mp4, write_wav
 
 from scenes.classifiers.zero_shot import class_vectors, embed_texts, probabilities, sentences
-from scenes.features.foundation import Foundation, embed_frames, embed_sounds, read_sound
+from scenes.features.foundation import FILES, TOKENIZER, Foundation, embed_frames, embed_sounds, folder_of, read_sound
 from scenes.stage.errors import InputError
 
 CLASSES = ["airport", "metro_station", "bus"]
@@ -63,7 +63,7 @@ def agreeing(models: Path, name: str) -> Path:
     else:
         sounds = np.stack([read_sound(f"{number}.wav") for number in range(3)])
         clips = embed_sounds(sounds, model, "clip", None)[:, 0]
-    wanted = torch.tensor(np.linalg.pinv(clips).T).repeat_interleave(len(TEMPLATES), dim=0)
+    wanted = torch.tensor(np.linalg.pinv(clips).T, dtype=torch.float64).repeat_interleave(len(TEMPLATES), dim=0)
     last = {"CLIP": lambda m: m.text_projection, "SigLIP2": lambda m: m.text_model.head,
             "CLAP": lambda m: m.text_projection.linear2}[name](model.model)  # fmt: skip
     given: list[torch.Tensor] = []
@@ -71,7 +71,7 @@ def agreeing(models: Path, name: str) -> Path:
     for scene in CLASSES:
         embed_texts(sentences(scene, TEMPLATES), model)
     hook.remove()
-    last.weight.data = torch.linalg.lstsq(torch.cat(given).double(), wanted.double()).solution.T.float()
+    last.weight.data = (torch.linalg.pinv(torch.cat(given).double(), rtol=1e-6) @ wanted).T.float()
     if last.bias is not None:
         last.bias.data.zero_()
     folder = Path("agreeing").absolute()
@@ -152,6 +152,16 @@ def test_names_stand_in_sentences_with_spaces_and_articles():
     for template in ("a photo", "{class} {b}", "a photo of {the class}", "{class}}"):
         with pytest.raises(InputError, match="must contain {class} or {a class}, and no other braces"):
             sentences("bus", [template])
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_tokenizer_is_downloaded_where_text_is_read(text, models, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda *_, **options: asked.update(options) or str(models / "CLIP")
+    )
+    assert folder_of("x/CLIP", "main", "none", text=text) == models / "CLIP"
+    assert set(asked["allow_patterns"]) == {*FILES, *(TOKENIZER if text else [])}
 
 
 def lacking_tokenizer(models: Path, how: str) -> Path:

@@ -157,7 +157,8 @@ def _zero_shot(run: Run, name: str, classes: list[str]) -> Member:
     def judge(ten: np.ndarray) -> np.ndarray:
         return probabilities(feature.extract(ten), vectors)
 
-    return Member(name, [feature.medium], judge, None, needs_of(name, numbers.get("unit", "second"), _patch_needs))
+    needs = needs_of(name, numbers.get("unit", "second"), partial(_patch_needs, run))
+    return Member(name, [feature.medium], judge, None, needs)
 
 
 def _inputs(load: Callable, features: list["Feature"], media: list[str], *tens: np.ndarray) -> Any:
