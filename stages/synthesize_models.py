@@ -5,11 +5,11 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from string import ascii_lowercase
 from typing import Any
 
 import torch
 
+from scenes.demo import tokenizers
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
 from scenes.stage.options import Seed
@@ -22,10 +22,10 @@ SQUARE = {"height": 32, "width": 32}
 def models(library: Any) -> dict[str, Callable[[], tuple[Any, ...]]]:
     """Of each model's name, a function that makes it, the processor of its inputs and, of text, its tokenizer.
 
-    All are classes of Transformers. The tokenizers are of the published ones' kinds, but spell: no letters are merged.
+    All are classes of Transformers.
     """
     t = library
-    clip, siglip, clap = tokenizers(t)
+    clip, siglip2, clap = tokenizers.clip(t), tokenizers.siglip2(t), tokenizers.clap(t)
     return {
         "CLIP": lambda: (
             t.CLIPModel(t.CLIPConfig(text_config=text(clip), vision_config=SMALL | PICTURE, projection_dim=24)),
@@ -33,9 +33,9 @@ def models(library: Any) -> dict[str, Callable[[], tuple[Any, ...]]]:
             clip,
         ),
         "SigLIP2": lambda: (
-            t.SiglipModel(t.SiglipConfig(text_config=text(siglip), vision_config=SMALL | PICTURE)),
+            t.SiglipModel(t.SiglipConfig(text_config=text(siglip2), vision_config=SMALL | PICTURE)),
             t.SiglipImageProcessorPil(size=SQUARE),
-            siglip,
+            siglip2,
         ),
         "DINOv2": lambda: (
             t.Dinov2Model(t.Dinov2Config(**{**SMALL, **PICTURE}, mlp_ratio=2)),
@@ -59,34 +59,12 @@ def models(library: Any) -> dict[str, Callable[[], tuple[Any, ...]]]:
     }  # fmt: skip
 
 
-def tokenizers(library: Any) -> tuple[Any, Any, Any]:
-    """Those of CLIP, SigLIP 2 and CLAP; they know single bytes, SigLIP 2's single letters and bytes."""
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    t, letters = library, list(bytes_to_unicode().values())
-    hexadecimal = [f"<0x{byte:02X}>" for byte in range(256)]
-    clip = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    siglip = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *hexadecimal, "▁", *ascii_lowercase]
-    clap = ["<s>", "<pad>", "</s>", "<unk>", *letters, "<mask>"]
-    return (
-        t.CLIPTokenizer(numbered(clip), [], model_max_length=77),
-        t.GemmaTokenizer(
-            numbered(siglip), [], add_bos_token=False, add_eos_token=True, padding_side="right",
-            model_input_names=["input_ids"], model_max_length=64,
-        ),
-        t.RobertaTokenizer(numbered(clap), [], model_max_length=128),
-    )  # fmt: skip
-
-
-def numbered(tokens: list[str]) -> dict[str, int]:
-    return {token: number for number, token in enumerate(tokens)}
-
-
 def text(tokenizer: Any, more: int = 0) -> dict[str, int]:
     """Numbers of the part of a model that reads what a tokenizer gives, with a few `more` positions."""
-    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     positions = tokenizer.model_max_length + more
-    return {**SMALL, **ids, "vocab_size": len(tokenizer), "max_position_embeddings": positions}
+    return {
+        **SMALL, **tokenizers.ids(tokenizer), "vocab_size": len(tokenizer), "max_position_embeddings": positions
+    }  # fmt: skip
 
 
 def main(out: Path, seed: Seed = 0) -> None:

@@ -14,6 +14,7 @@ from conftest import ROOT, noise, run, write_mp4, write_wav
 
 from scenes.classifiers.zero_shot import class_vectors, embed_texts, probabilities, sentences
 from scenes.features.foundation import FILES, TOKENIZER, Foundation, embed_frames, embed_sounds, folder_of, read_sound
+from scenes.rehearsal.untrained import PUBLISHED
 from scenes.stage.errors import InputError
 
 CLASSES = ["airport", "metro_station", "bus"]
@@ -162,6 +163,17 @@ def test_a_tokenizer_is_downloaded_where_text_is_read(text, models, monkeypatch)
     )
     assert folder_of("x/CLIP", "main", "none", text=text) == models / "CLIP"
     assert set(asked["allow_patterns"]) == {*FILES, *(TOKENIZER if text else [])}
+
+
+@pytest.mark.parametrize("kind", ["audio", "visual"])
+def test_what_stands_in_for_the_published_models_in_a_rehearsal_reads_text(kind):
+    params = yaml.safe_load((ROOT / "params.paper.yaml").read_text())
+    for name in params[f"{kind}_zero_shot"]:
+        with torch.device("meta"):
+            model, _, tokenizer = PUBLISHED[params[f"{kind}_foundation"][name]["model"]](transformers)
+        config = model.config.text_config
+        assert (config.eos_token_id, config.pad_token_id) == (tokenizer.eos_token_id, tokenizer.pad_token_id)
+        assert len(tokenizer) <= config.vocab_size and tokenizer.model_max_length <= config.max_position_embeddings
 
 
 def lacking_tokenizer(models: Path, how: str) -> Path:

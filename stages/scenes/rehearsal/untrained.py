@@ -10,36 +10,39 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scenes.demo import tokenizers
 
-def _clip(t: Any) -> tuple[Any, Any]:
+
+def _clip(t: Any) -> tuple[Any, ...]:
+    tokenizer = tokenizers.clip(t)
     text = {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8, "hidden_act": "gelu"}
     vision = {"patch_size": 16, "hidden_act": "gelu"}
-    return t.CLIPModel(
-        t.CLIPConfig(text_config=text, vision_config=vision, projection_dim=512)
-    ), t.CLIPImageProcessorPil()
+    config = t.CLIPConfig(text_config=text | tokenizers.ids(tokenizer), vision_config=vision, projection_dim=512)
+    return t.CLIPModel(config), t.CLIPImageProcessorPil(), tokenizer
 
 
-def _siglip2(t: Any) -> tuple[Any, Any]:
-    text = {"vocab_size": 256_000, "bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
+def _siglip2(t: Any) -> tuple[Any, ...]:
+    tokenizer = tokenizers.siglip2(t)
+    config = t.SiglipConfig(text_config={"vocab_size": 256_000} | tokenizers.ids(tokenizer))
     processor = t.SiglipImageProcessorPil(resample=2, size={"height": 224, "width": 224})
-    return t.SiglipModel(t.SiglipConfig(text_config=text)), processor
+    return t.SiglipModel(config), processor, tokenizer
 
 
-def _dinov2(t: Any, **size: int) -> tuple[Any, Any]:
+def _dinov2(t: Any, **size: int) -> tuple[Any, ...]:
     return t.Dinov2Model(t.Dinov2Config(image_size=518, **size)), t.BitImageProcessorPil(size={"shortest_edge": 256})
 
 
-def _clap(t: Any) -> tuple[Any, Any]:
-    return t.ClapModel(t.ClapConfig()), t.ClapFeatureExtractor(truncation="rand_trunc")
+def _clap(t: Any) -> tuple[Any, ...]:
+    return t.ClapModel(t.ClapConfig()), t.ClapFeatureExtractor(truncation="rand_trunc"), tokenizers.clap(t)
 
 
-def _ast(t: Any) -> tuple[Any, Any]:
+def _ast(t: Any) -> tuple[Any, ...]:
     return t.ASTModel(t.ASTConfig()), t.ASTFeatureExtractor()
 
 
-# Of a name on the hub, what makes the model and the processor of its inputs of Transformers' classes. What is not
-# named is the default of the class, which is that of the base sizes.
-PUBLISHED: dict[str, Callable[[Any], tuple[Any, Any]]] = {
+# Of a name on the hub, what makes the model, the processor of its inputs and, where it reads text, a tokenizer of
+# Transformers' classes. What is not named is the default of the class, which is that of the base sizes.
+PUBLISHED: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     "laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K": _clip,
     "google/siglip2-base-patch16-224": _siglip2,
     "facebook/dinov2-base": _dinov2,
