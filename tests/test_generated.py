@@ -150,7 +150,7 @@ def test_models_of_ones_own_reach_the_report_and_may_be_probed(monkeypatch):
         words = commands[name].split()
         assert "own=audio_module/Mine,visual_module/Net" in words
         assert {"--unit=audio_module/Mine,audio_probe/Mine=timestamps",
-                "--unit=audio_foundation/CLAP,audio_probe/CLAP=second"} <= set(words)  # fmt: skip
+                "--unit=audio_foundation/CLAP,audio_probe/CLAP,audio_zero_shot/CLAP=second"} <= set(words)  # fmt: skip
     with Repo(config={"core": {"no_scm": True}}) as repo:
         deps = {stage.addressing: {file.def_path for file in stage.deps} for stage in repo.index.stages}
     assert "mine.pt" in deps["embed-audio-module@Mine"] and "none" in deps["embed-visual-module@Net"]

@@ -261,6 +261,15 @@ def test_classify_knows_classes_of_ones_own_without_training(checkout):
     assert done.returncode == 0 and "audio_zero_shot/CLAP skipped: needs audio" in done.stdout, done.stderr
 
 
+def test_a_model_that_params_lack_is_one_line_in_classify(checkout):
+    numbers = yaml.safe_load(Path("params.yaml").read_text())
+    numbers["audio_zero_shot"]["Cnn14"] = {}
+    Path("params.yaml").write_text(yaml.safe_dump(numbers, sort_keys=False))
+    done = run("classify.py", "a.wav", "--zero-shot", "kitchen,office", "--checkout", checkout)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: audio_zero_shot.Cnn14 is a model of audio_foundation, which lacks it;")
+
+
 @pytest.mark.usefixtures("_clips")
 def test_classify_says_what_the_stage_does(checkout, models):
     write_mp4(Path("0.mp4"), fps=4)
