@@ -45,7 +45,7 @@ def foundations(precision: PrecisionName, folder: Path) -> Iterator[Way]:
             stand_in(entry["model"], folder / name)
             model = Foundation(folder / name, "pooled", precision)
             size = size_of(entry["model"])
-            if model.medium == "video":
+            if model.media == ["video"]:
                 yield name, size, lambda sounds, frames, model=model: embed_frames(frames, model)
                 continue
             for unit in ("second", "clip"):

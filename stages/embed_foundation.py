@@ -1,4 +1,4 @@
-"""Embed frames, or sound, with a frozen foundation model: CLIP, SigLIP 2, DINOv2, or CLAP, AST."""
+"""Embed frames, sound or both with a frozen foundation model: CLIP, SigLIP 2, DINOv2; CLAP, AST; PE-AV."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,16 @@ import typer
 
 from scenes.dataset.shards import map_clips
 from scenes.dataset.tables import SECONDS, Rows, read_media
-from scenes.features.foundation import FILES, decibels, embed_frames, embed_sounds, folder_of, load, read_sound
+from scenes.features.foundation import (
+    decibels,
+    embed_both,
+    embed_frames,
+    embed_sounds,
+    files_of,
+    folder_of,
+    load,
+    read_sound,
+)
 from scenes.stage import options
 from scenes.stage.cli import run
 
@@ -54,10 +63,30 @@ def audio(
     map_clips(read_sound, clips, (SECONDS, model().dimension), "float32", out, inputs, embed)
 
 
-def _model(chosen: Options, medium: str) -> tuple[partial, list[Path]]:
+def audio_visual(
+    media: Path, frames: Path, out: Path, chosen: Options, unit: options.Unit = "second", level: options.Level = "none"
+) -> None:
+    """Embed sound together with its frames, one a second."""
+    sounds, videos = read_media(media, "audio"), read_media(media, "video")
+    clips = [(sound, row) if sound and videos[row] else None for row, sound in enumerate(sounds)]
+    model, files = _model(chosen, "audio", "video")
+    embed = partial(_embed_both, model=model, unit=unit, level=decibels(level))
+    inputs = [media, frames, *(Path(path) for path in sounds if path), *files]
+    read = partial(_both, frames=Rows(frames))
+    map_clips(read, clips, (SECONDS, model().dimension), "float32", out, inputs, embed)
+
+
+def _model(chosen: Options, *media: str) -> tuple[partial, list[Path]]:
     """What makes the model, once a process, and its files."""
     folder = folder_of(chosen.model, chosen.revision, chosen.weights)
-    return load(folder, chosen.layer, chosen.precision, medium), [folder / file for file in FILES]
+    return load(folder, chosen.layer, chosen.precision, *media), files_of(folder)
+
+
+def _both(clip: tuple[str, int], frames: Rows) -> np.ndarray:
+    """Sound and frames of a clip, as one record."""
+    path, row = clip
+    parts = {"sound": read_sound(path), "frames": frames[row]}
+    return np.array(tuple(parts.values()), [(name, part.dtype, part.shape) for name, part in parts.items()])
 
 
 def _embed_frames(frames: np.ndarray, model: partial) -> np.ndarray:
@@ -68,5 +97,9 @@ def _embed_sounds(sounds: np.ndarray, model: partial, unit: str, level: float | 
     return embed_sounds(sounds, model(), unit, level)
 
 
+def _embed_both(clips: np.ndarray, model: partial, unit: str, level: float | None) -> np.ndarray:
+    return embed_both(clips["sound"], clips["frames"], model(), unit, level)
+
+
 if __name__ == "__main__":
-    run(visual=visual, audio=audio)
+    run(visual=visual, audio=audio, audio_visual=audio_visual)

@@ -21,7 +21,7 @@ from scenes.evaluation.predictions import without_families
 from scenes.stage.cli import run
 from scenes.stage.errors import InputError
 from scenes.stage.outputs import writing
-from scenes.systems import FAMILIES, ZERO_SHOT, section_of
+from scenes.systems import FAMILIES, WITH_UNIT, ZERO_SHOT, section_of
 
 MARK = "  # Generated from params.yaml and stages/pipeline.yaml by make dvc.yaml; do not edit below.\n"
 TEMPLATE = Path(__file__).with_suffix(".yaml")
@@ -98,7 +98,7 @@ def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]]
             section = section_of(params, f"{family}/{member}")
             if "pretrained" in params[section][member]:
                 starts.setdefault(f"{section}.{member}", []).append(name)
-            if "audio_embedding/{member}" in FAMILIES[family].features:
+            if any(feature.partition("/")[0] in WITH_UNIT for feature in FAMILIES[family].features):
                 own = f"{section}.{member}" if "unit" in params[section][member] else "audio_embedding"
                 units.setdefault(own, []).append(name)
     members = list(dict.fromkeys(name for names in again.values() for name in names))

@@ -1,4 +1,4 @@
-"""Train the MLP of Table II on audio or visual embeddings of single seconds: an embedding classifier of the paper."""
+"""Train the MLP of Table II on audio or visual embeddings of single seconds, as the paper, or on those of both."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +21,7 @@ def main(
             "visual-foundation",
             "audio-module",
             "visual-module",
+            "audio-visual-foundation",
         ],
         typer.Argument(help="whose embeddings"),
     ],

@@ -175,8 +175,10 @@ def test_seconds_are_those_of_the_recording():
     slow = lambda name, unit="second": list(needs_of(name, unit, patches.get)[[0, 9]])  # noqa: E731
     assert slow("audio_spectrogram/cqt") == [3.58, 10] and slow("audio_visual/VGG19") == [1.888, 10]
     assert slow("audio_embedding/Cnn14") == slow("visual_image/VGG19", "clip") == [1, 10]
+    assert slow("audio_visual_foundation/PE_AV") == [1, 10]
     assert (
         slow("audio_embedding/Cnn14", "clip")
+        == slow("audio_visual_foundation/PE_AV", "clip")
         == slow("audio_module/Mine", "timestamps")
         == slow("external/other")
         == [10, 10]

@@ -98,6 +98,22 @@ def test_a_member_that_is_taken_out_leaves_the_whole_pipeline(section, entry, fa
 
 
 @pytest.mark.usefixtures("_pipeline")
+def test_a_foundation_model_of_both_is_one_entry(monkeypatch):
+    numbers = params()
+    name, entry = "audio_visual_foundation/PE_AV", {"weights": "none", "pretrained": True, "unit": "clip"}
+    numbers["audio_visual_foundation"]["PE_AV"] = {"model": "facebook/pe-av-small", **entry}
+    numbers["ensembles"]["modern_all"].append(name)
+    assert generate(numbers) == ""
+    commands = rendered(monkeypatch)
+    assert f"data/predictions/{name}.npy" in commands["fuse-modern_all"]
+    assert f"data/predictions/{name}.npy" in commands["calibrate"]
+    assert f"--pretrained={name}=true" in commands["report"]
+    embedded = "data/audio_visual_embedding/PE_AV.npy"
+    for stage in ("embed", "train", "predict"):
+        assert embedded in commands[f"{stage}-audio-visual-foundation@PE_AV"]
+
+
+@pytest.mark.usefixtures("_pipeline")
 def test_a_family_may_be_empty(monkeypatch):
     """Of the audio embeddings none is left, and only spectrograms are disturbed."""
     numbers = params()

@@ -239,6 +239,8 @@ def test_every_command_is_one_that_its_script_takes(monkeypatch, params):
     numbers["external"] = {"other": {"predictions": "/my data/here"}}
     numbers["audio_module"] = {"Mine": {"module": "mine", "weights": "/my data/mine.pt", "unit": "clip"}}
     numbers["visual_module"] = {"Mine": {"network": "mine:make", "weights": "none", "size": 224}}
+    both = {"model": "facebook/pe-av-small", "layer": "pooled"}  # a family that no committed file has a member of
+    numbers["audio_visual_foundation"]["PE_AV"] = {**numbers["audio_foundation"]["CLAP"], **both}
     found = commands(numbers)
     assert {name.rpartition(":")[2].partition("@")[0] for name in found} == set(STAGES)
     for name, words in found.items():

@@ -248,11 +248,15 @@ def test_the_joint_network_stands_beside_the_two_trained_alone():
 def test_the_training_budget_stands_beside_the_joint_networks(start, monkeypatch):
     monkeypatch.setattr("scenes.reporting.figures.save", lambda figure, path: None)
     networks = {"audio_spectrogram/mel": 3, "visual_image/MobileNetV2": 4, "audio_visual/MobileNetV2": 2,
-                "audio_visual/MobileNetV2.scratch": 5}  # fmt: skip
+                "audio_visual/MobileNetV2.scratch": 5, "audio_visual_foundation/PE_AV": 6}  # fmt: skip
     write_run(dict.fromkeys(networks, 50.0), 40, 20, {})
     for name, epochs in networks.items():
         made_up.write_history(f"history/{name}.csv", epochs)
-    here(joint_start=start, seconds=["audio_spectrogram=10", "visual_image=2", "audio_visual=7"])
+    here(
+        "audio_visual_foundation/PE_AV",
+        joint_start=start,
+        seconds=["audio_spectrogram=10", "visual_image=2", "audio_visual=7"],
+    )
     page = tables(Path("metrics/README.md").read_text())["One network for sound and pictures"]
     compared, budget = page[1:7], page[8:]
     assert [row[:2] for row in compared[3:]] == [

@@ -26,8 +26,15 @@ import numpy as np
 from scenes.dataset.tables import SECONDS
 from scenes.stage.errors import InputError
 
-# What features are made of: the column of split.csv.
-MEDIA = {"spectrogram": "audio", "audio_embedding": "audio", "frames": "video", "visual_embedding": "video"}
+# What features are made of: columns of split.csv.
+MEDIA = {
+    "spectrogram": ("audio",),
+    "audio_embedding": ("audio",),
+    "frames": ("video",),
+    "visual_embedding": ("video",),
+    "audio_visual_embedding": ("audio", "video"),
+}
+WITH_UNIT = ("audio_embedding", "audio_visual_embedding")  # one a second, or each of the whole clip
 STRICT = ".strict"  # ends the names of members under DCASE's one-second protocol
 
 
@@ -63,7 +70,7 @@ class Family:
     @property
     def media(self) -> list[str]:
         """Columns of split.csv that a clip must have: `audio`, `video` or both."""
-        return list(dict.fromkeys(MEDIA[feature.partition("/")[0]] for feature in self.features))
+        return list(dict.fromkeys(medium for feature in self.features for medium in MEDIA[feature.partition("/")[0]]))
 
     @property
     def disturbed(self) -> bool:
@@ -92,6 +99,9 @@ FAMILIES = {
     "visual_foundation": Family("embedding", ("visual_embedding/{member}",), "visual_foundation", ("mlp",)),
     "audio_module": Family("embedding", ("audio_embedding/{member}",), "audio_module", ("mlp",)),
     "visual_module": Family("embedding", ("visual_embedding/{member}",), "visual_module", ("mlp",)),
+    "audio_visual_foundation": Family(
+        "embedding", ("audio_visual_embedding/{member}",), "audio_visual_foundation", ("mlp",)
+    ),
     "audio_probe": Family("probe", ("audio_embedding/{member}",), "audio_probe", epochs=False),
     "visual_probe": Family("probe", ("visual_embedding/{member}",), "visual_probe", epochs=False),
     # Their embeddings, in the space of text, are made on the way and not kept.
@@ -156,16 +166,14 @@ def needs_of(classifier: str, unit: str, of_patches: Callable[[str], np.ndarray]
     classifier : str
         `family/member`.
     unit : str
-        Of audio embeddings: `second`; any other needs the whole clip.
+        Of embeddings of sound: `second`; any other needs the whole clip.
     of_patches : callable
         From a kind of spectrogram to the seconds that its patches need, `[10]`, as by `patch_needs`.
     """
     whole = np.full(SECONDS, float(SECONDS))
     ends = np.arange(1.0, SECONDS + 1)  # a frame, or a second of audio, is known when that second is over
-    of_folder = {
-        "spectrogram": of_patches,
-        "audio_embedding": lambda _: whole if unit != "second" else ends,
-    }
+    of_unit = ends if unit == "second" else whole
+    of_folder = {"spectrogram": of_patches, **dict.fromkeys(WITH_UNIT, lambda _: of_unit)}
     features = [feature.split("/") for feature in family_of(classifier).features_of(classifier.split("/")[1])]
     known = [of_folder[folder](*name) if folder in of_folder else ends for folder, *name in features]
     return np.minimum(np.max(known or [whole], axis=0), SECONDS)

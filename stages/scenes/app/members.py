@@ -158,13 +158,13 @@ def _zero_shot(run: Run, name: str, classes: list[str]) -> Member:
         return probabilities(feature.extract(ten), vectors)
 
     needs = needs_of(name, numbers.get("unit", "second"), partial(_patch_needs, run))
-    return Member(name, [feature.medium], judge, None, needs)
+    return Member(name, list(feature.media), judge, None, needs)
 
 
 def _inputs(load: Callable, features: list["Feature"], media: list[str], *tens: np.ndarray) -> Any:
     """A network's inputs for ten seconds of each of `media`."""
     given = dict(zip(media, tens, strict=True))
-    arrays = [feature.extract(given[feature.medium])[None] for feature in features]
+    arrays = [feature.extract(*(given[medium] for medium in feature.media))[None] for feature in features]
     return load(arrays)(np.zeros(SECONDS, int), np.arange(SECONDS))
 
 
@@ -243,10 +243,10 @@ def _hold(run: Run, stage: str, numbers: dict[str, Any]) -> None:
 class Feature(NamedTuple):
     """How a feature is made of ten seconds, as its stage makes it."""
 
-    medium: str  # audio, [2, samples], or video, [10, size, size, 3]
+    media: tuple[str, ...]  # audio, [2, samples], video, [10, size, size, 3], or both
     shape: tuple[int, ...]  # of a clip's row
     dtype: str
-    extract: Callable[[np.ndarray], np.ndarray]
+    extract: Callable[..., np.ndarray]
 
 
 def _feature(run: Run, path: str) -> Feature:
@@ -269,7 +269,7 @@ def _spectrogram(run: Run, kind: str) -> Feature:
         with threadpool_limits(limits=1):  # as the stage has it: a sum's last digits depend on how it is shared out
             return getattr(spectrogram, kind)(sound, **numbers, frames=frames).astype(np.float16)
 
-    return Feature("audio", (2, numbers["bins"], frames), "float16", extract)
+    return Feature(("audio",), (2, numbers["bins"], frames), "float16", extract)
 
 
 def _embedding(folder: str, run: Run, name: str) -> Feature:
@@ -292,13 +292,13 @@ def _panns(run: Run, name: str) -> Feature:
         network = panns_checkpoints.load(name, run.folder / numbers["weights"])
     embedder = panns_embedder.Embedder(network, common["layer"], common["precision"])
     shape = SECONDS, panns.published(name).dimension
-    return Feature("audio", shape, "float32", lambda sound: embed(mono(sound)[None], embedder, common["unit"])[0])
+    return Feature(("audio",), shape, "float32", lambda sound: embed(mono(sound)[None], embedder, common["unit"])[0])
 
 
 def _frames(run: Run) -> Feature:
     _hold(run, "frames", run.params["frames"])
     size = run.params["frames"]["size"]
-    return Feature("video", (SECONDS, size, size, 3), "uint8", lambda frames: frames)
+    return Feature(("video",), (SECONDS, size, size, 3), "uint8", lambda frames: frames)
 
 
 def _application(run: Run, name: str) -> Feature:
@@ -313,32 +313,35 @@ def _application(run: Run, name: str) -> Feature:
         numbers = {**numbers, "weights": str(run.folder / numbers["weights"])}
     network = embedder(run.folder / "data/frames.npy", looked_at, name, **numbers, **common)
     shape = SECONDS, network.output_shape[-1]
-    return Feature("video", shape, "float32", lambda frames: embed(frames[None], network)[0])
+    return Feature(("video",), shape, "float32", lambda frames: embed(frames[None], network)[0])
 
 
 def _foundation(kind: str, run: Run, name: str) -> Feature:
     numbers = run.params[f"{kind}_foundation"][name]
-    _hold(run, f"embed-{kind}-foundation@{name}", {**numbers, **run.params["foundation"]})
+    _hold(run, f"embed-{kind.replace('_', '-')}-foundation@{name}", {**numbers, **run.params["foundation"]})
     return _embedder(kind, run, name, numbers["layer"])[0]
 
 
 def _embedder(kind: str, run: Run, name: str, layer: str, text: bool = False) -> tuple[Feature, Any]:
     """The feature of a foundation model's layer, and the model, which is to read `text` or not."""
-    from scenes.features.foundation import decibels, embed_frames, embed_sounds, folder_of, load
+    from scenes.features.foundation import decibels, embed_both, embed_frames, embed_sounds, folder_of, load
 
-    numbers, medium = run.params[f"{kind}_foundation"][name], {"visual": "video"}.get(kind, kind)
-    if medium == "video":
+    numbers = run.params[f"{kind}_foundation"][name]
+    media = {"audio": ("audio",), "visual": ("video",), "audio_visual": ("audio", "video")}[kind]
+    if "video" in media:
         _hold(run, "frames", run.params["frames"])
     own = numbers["weights"] if numbers["weights"] == "none" else str(run.folder / numbers["weights"])
     folder = folder_of(numbers["model"], numbers["revision"], own, text)
-    model = load(folder, layer, run.params["foundation"]["precision"], medium)()
+    model = load(folder, layer, run.params["foundation"]["precision"], *media)()
 
-    def embed(ten: np.ndarray) -> np.ndarray:
-        if medium == "video":
-            return embed_frames(ten[None], model)[0]
-        return embed_sounds(ten.mean(axis=0)[None], model, numbers["unit"], decibels(str(numbers["level"])))[0]
+    def see(frames: np.ndarray) -> np.ndarray:
+        return embed_frames(frames[None], model)[0]
 
-    return Feature(medium, (SECONDS, model.dimension), "float32", embed), model
+    def hear(sound: np.ndarray, *frames: np.ndarray) -> np.ndarray:
+        embed, level = embed_both if frames else embed_sounds, decibels(str(numbers["level"]))
+        return embed(sound.mean(axis=0)[None], *(array[None] for array in frames), model, numbers["unit"], level)[0]
+
+    return Feature(media, (SECONDS, model.dimension), "float32", hear if "audio" in media else see), model
 
 
 def _audio_module(run: Run, name: str) -> Feature:
@@ -348,7 +351,7 @@ def _audio_module(run: Run, name: str) -> Feature:
     _hold(run, f"embed-audio-module@{name}", numbers)
     model = hear(**numbers, folder=run.folder)
     return Feature(
-        "audio", (SECONDS, model.dimension), "float32", lambda sound: embed(sound.mean(axis=0)[None], model)[0]
+        ("audio",), (SECONDS, model.dimension), "float32", lambda sound: embed(sound.mean(axis=0)[None], model)[0]
     )
 
 
@@ -359,7 +362,7 @@ def _visual_module(run: Run, name: str) -> Feature:
     _hold(run, "frames", run.params["frames"])
     _hold(run, f"embed-visual-module@{name}", numbers)
     model = network(**numbers, folder=run.folder)
-    return Feature("video", (SECONDS, model.dimension), "float32", lambda frames: embed(frames[None], model)[0])
+    return Feature(("video",), (SECONDS, model.dimension), "float32", lambda frames: embed(frames[None], model)[0])
 
 
 # By the section of params.yaml.
@@ -368,6 +371,7 @@ EMBEDDINGS: dict[str, Callable[[Run, str], Feature]] = {
     "visual": _application,
     "audio_foundation": partial(_foundation, "audio"),
     "visual_foundation": partial(_foundation, "visual"),
+    "audio_visual_foundation": partial(_foundation, "audio_visual"),
     "audio_module": _audio_module,
     "visual_module": _visual_module,
 }
@@ -377,4 +381,5 @@ FEATURES: dict[str, Callable[..., Feature]] = {
     "audio_embedding": partial(_embedding, "audio_embedding"),
     "frames": _frames,
     "visual_embedding": partial(_embedding, "visual_embedding"),
+    "audio_visual_embedding": partial(_embedding, "audio_visual_embedding"),
 }

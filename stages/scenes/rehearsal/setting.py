@@ -27,7 +27,7 @@ RECORD, CLIPS, UNTRAINED = Path("measured.json"), Path("data/clips"), Path("data
 SYNTHETIC = {"train": 2, "locations": 2, "evaluate": 1, "width": 1280, "height": 720, "fps": 30}
 # Sections of params.yaml whose networks have weights: files of ours, folders of the hub.
 PRETRAINED = ("audio", "visual", "audio_visual", "openl3")
-FOUNDATION = ("audio_foundation", "visual_foundation")
+FOUNDATION = ("audio_foundation", "visual_foundation", "audio_visual_foundation")
 MODULES = ("audio_module", "visual_module")  # those whose networks are the user's own code
 
 

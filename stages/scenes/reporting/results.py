@@ -21,7 +21,7 @@ from scenes.evaluation.predictions import read_frames, read_fused, read_predicti
 from scenes.evaluation.uncertainty import location_interval
 from scenes.reporting.published import BASELINE
 from scenes.stage.errors import InputError
-from scenes.systems import STRICT, family_of, media_of
+from scenes.systems import STRICT, family_of
 
 SCRATCH = ".scratch"  # of the joint network that does not start from trained ones
 
@@ -90,8 +90,8 @@ class Results:
 
     @property
     def joint(self) -> list[str]:
-        """The networks of both modalities that were run."""
-        return [name for name in self.seconds if name not in BASELINE and len(media_of(name)) > 1]
+        """The networks of both modalities that were run, each made of two of one."""
+        return [name for name in self.seconds if name not in BASELINE and family_of(name).module == "audio_visual"]
 
     @property
     def external(self) -> list[str]:
