@@ -108,6 +108,7 @@ def test_a_foundation_model_of_both_is_one_entry(monkeypatch):
     assert f"data/predictions/{name}.npy" in commands["fuse-modern_all"]
     assert f"data/predictions/{name}.npy" in commands["calibrate"]
     assert f"--pretrained={name}=true" in commands["report"]
+    assert f"--unit={name}=clip" in commands["report"] and f"--unit={name}=clip" in commands["early-exit"]
     embedded = "data/audio_visual_embedding/PE_AV.npy"
     for stage in ("embed", "train", "predict"):
         assert embedded in commands[f"{stage}-audio-visual-foundation@PE_AV"]

@@ -158,24 +158,30 @@ def test_a_model_of_both_is_not_one_of_sound(model, media):
     assert done.stderr == f"error: {model}: a model of sound and pictures; take it as one of those\n"
 
 
+OTHER = "operator torchvision::nms does not exist"  # what a torchvision of another torch says
+
+
 @pytest.mark.parametrize(
-    ("fault", "reason"),
-    [("absent", "import of torchvision halted; None in sys.modules"),
-     ("of another torch", "operator torchvision::nms does not exist")],
-)  # fmt: skip
-def test_without_its_packages_it_is_one_line(fault, reason, media, monkeypatch):
+    ("kind", "packages", "reason"),
+    [
+        ("pe_audio_video", "timm and torchvision", "import of torchvision halted; None in sys.modules"),
+        ("pe_audio_video", "timm and torchvision", OTHER),
+        ("clip", "torchvision", OTHER),
+    ],
+)
+def test_without_its_packages_it_is_one_line(kind, packages, reason, media, monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", ModuleType("timm"))
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    if fault != "absent":
-        Path("torchvision.py").write_text(f"raise RuntimeError({reason!r})")
+    if reason == OTHER:
+        Path("torchvision.py").write_text(f"raise RuntimeError({OTHER!r})")
         monkeypatch.syspath_prepend(".")
         monkeypatch.delitem(sys.modules, "torchvision")
-    folder = Path("PE_AV")
+    folder = Path("model")
     folder.mkdir()
     for name in ("preprocessor_config.json", "model.safetensors"):
         (folder / name).touch()
-    (folder / "config.json").write_text('{"model_type": "pe_audio_video"}')
+    (folder / "config.json").write_text(json.dumps({"model_type": kind}))
     done = run(*COMMAND, "--weights", folder)
     assert done.returncode == 1 and not Path("out.npy").exists()
-    said = f"error: PE_AV: pe_audio_video needs timm and torchvision beside a matching torch ({reason}): "
-    assert done.stderr == said + "pip install -r requirements-peav.txt\n"
+    said = f"error: model: {kind} needs {packages} beside a matching torch ({reason}): pip install "
+    assert done.stderr == said + "-r requirements-peav.txt, with the index that it names for a CPU build\n"

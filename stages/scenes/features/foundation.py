@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import cache, partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,13 +164,15 @@ class Foundation:
         self.media, self.run = list(architecture.processors), getattr(architecture, layer)
         if self.run is None:
             raise InputError(f"{folder}: {kind} knows no text: take its pooled layer, or a model that knows text")
-        for package in architecture.packages:
+        # Transformers imports torchvision wherever it is installed.
+        packages = architecture.packages or (("torchvision",) if find_spec("torchvision") else ())
+        for package in packages:
             try:
                 import_module(package)
             except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision of another torch
                 raise InputError(
-                    f"{folder}: {kind} needs {' and '.join(architecture.packages)} beside a matching torch "
-                    f"({one_line(error)}): pip install -r requirements-peav.txt"
+                    f"{folder}: {kind} needs {' and '.join(packages)} beside a matching torch ({one_line(error)}): "
+                    "pip install -r requirements-peav.txt, with the index that it names for a CPU build"
                 ) from error
         if len(self.media) == 2 and not any((folder / file).is_file() for file in OF_TWO):
             raise InputError(f"{folder}: lacks {OF_TWO[0]}; save the processor there in Transformers' layout")
