@@ -14,11 +14,10 @@ from scenes.dataset.shards import map_clips
 from scenes.dataset.tables import SECONDS, open_array, open_rows, read_classes, read_split
 from scenes.evaluation.scoring import evaluate
 from scenes.features.foundation import (
-    FILES,
-    TOKENIZER,
     decibels,
     embed_frames,
     embed_sounds,
+    files_of,
     folder_of,
     load,
     read_sound,
@@ -76,11 +75,7 @@ def _model(chosen: Options, medium: str, classes: pd.DataFrame) -> tuple[partial
     """What makes the model, once a process, the vectors of the classes, and the model's files."""
     folder = folder_of(chosen.model, chosen.revision, chosen.weights, text=True)
     model = load(folder, "projected", chosen.precision, medium)
-    return (
-        model,
-        class_vectors(classes["class"], chosen.templates, model()),
-        [folder / file for file in (*FILES, *TOKENIZER)],
-    )
+    return model, class_vectors(classes["class"], chosen.templates, model()), files_of(folder)
 
 
 def _unseen(clips: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT, noise, run, write_mp4, write_wav
 
 from scenes.classifiers.zero_shot import class_vectors, embed_texts, probabilities, sentences
-from scenes.features.foundation import FILES, TOKENIZER, Foundation, embed_frames, embed_sounds, folder_of, read_sound
+from scenes.features.foundation import FILES, OF_TWO, TOKENIZER, Foundation, embed_frames, embed_sounds, folder_of, read_sound
 from scenes.rehearsal.untrained import PUBLISHED
 from scenes.stage.errors import InputError
 
@@ -162,7 +162,7 @@ def test_a_tokenizer_is_downloaded_where_text_is_read(text, models, monkeypatch)
         "huggingface_hub.snapshot_download", lambda *_, **options: asked.update(options) or str(models / "CLIP")
     )
     assert folder_of("x/CLIP", "main", "none", text=text) == models / "CLIP"
-    assert set(asked["allow_patterns"]) == {*FILES, *(TOKENIZER if text else [])}
+    assert set(asked["allow_patterns"]) == {*FILES, *OF_TWO, *(TOKENIZER if text else [])}
 
 
 @pytest.mark.parametrize("kind", ["audio", "visual"])

@@ -130,7 +130,7 @@ def folder_of(model: str, revision: str, weights: str, text: bool = False) -> Pa
 
 def files_of(folder: Path) -> list[Path]:
     """The files of a model that are in its folder."""
-    return [folder / file for file in (*FILES, *OF_TWO) if (folder / file).is_file()]
+    return [folder / file for file in (*FILES, *OF_TWO, *TOKENIZER) if (folder / file).is_file()]
 
 
 class Foundation:
