@@ -13,7 +13,16 @@ import yaml
 from conftest import ROOT, noise, run, write_mp4, write_wav
 
 from scenes.classifiers.zero_shot import class_vectors, embed_texts, probabilities, sentences
-from scenes.features.foundation import FILES, OF_TWO, TOKENIZER, Foundation, embed_frames, embed_sounds, folder_of, read_sound
+from scenes.features.foundation import (
+    FILES,
+    OF_TWO,
+    TOKENIZER,
+    Foundation,
+    embed_frames,
+    embed_sounds,
+    folder_of,
+    read_sound,
+)
 from scenes.rehearsal.untrained import PUBLISHED
 from scenes.stage.errors import InputError
 
