@@ -431,3 +431,30 @@ def test_a_run_without_sound_says_so():
     here()
     rows = {row[0]: row[3] for row in tables(Path("metrics/README.md").read_text())["Audio (Table VI)"]}
     assert rows["`mel`"] == "not run"
+
+
+def test_members_newer_than_the_paper_stand_beside_its_best_of_the_same_media(tmp_path):
+    newer = ["audio_foundation/CLAP", "visual_zero_shot/CLIP", "visual_foundation/CLIP"]
+    paper = ["audio_spectrogram/mel", "visual_image/InceptionV3", "fuse/all_models-prod"]
+    right = dict(
+        zip([*paper, *newer, "fuse/both-prod", "fuse/frames-prod"], [40, 60, 80, 50, 70, 90, 95, 85], strict=True)
+    )
+    write_run(right, 200, 40, {})
+    here(*newer, "both=audio_foundation/CLAP,visual_foundation/CLIP", "frames=visual_zero_shot/CLIP",
+         pretrained=["visual_foundation/CLIP=false"], unit=["audio_foundation/CLAP=clip"])  # fmt: skip
+    page = tables((tmp_path / "metrics/README.md").read_text())
+    rows = {row[0]: row[1:] for row in page["Members newer than the paper"]}
+    assert {title: (float(row[0].split()[0]), row[4], row[5].split()[0]) for title, row in list(rows.items())[1:6]} == {
+        "audio_foundation MLP on `CLAP`": (50.0, "`mel`", "+10.0"),
+        "visual_zero_shot zero-shot `CLIP`": (70.0, "`InceptionV3`", "+10.0"),
+        "visual_foundation MLP on `CLIP`": (90.0, "`InceptionV3`", "+30.0"),
+        "`both` PROD": (95.0, "`all_models` PROD", "+15.0"),
+        "`frames` PROD": (85.0, "`visual_images` PROD", "not"),
+    }
+    assert rows["visual_foundation MLP on `CLIP`"][0].endswith("*untrained*")
+    assert rows["audio_foundation MLP on `CLAP`"][2].endswith("(hears the whole clip)")
+    assert rows["`both` PROD"][2:4] == ["not run", "not run"]  # of strict seconds: CLAP has none
+    published = {row[0].partition(" (")[0]: row[1:3] for row in page["Members newer than the paper"][6:]}
+    assert published["an ensemble with CLIP"] == ["96.1", "0.149"]
+    others = {row[0] for row in page.get("Frameworks that the paper's tables do not have", [])}
+    assert not others & set(rows)

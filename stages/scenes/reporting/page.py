@@ -11,10 +11,10 @@ from scenes.evaluation.fusion import RULES
 from scenes.evaluation.metrics import macro_log_loss
 from scenes.evaluation.uncertainty import FEWEST
 from scenes.reporting import fitted_sections as beyond
-from scenes.reporting import tables
+from scenes.reporting import modern_section, tables
 from scenes.reporting.claims import CONTRADICTED, SUPPORTED, UNDECIDED, judged
 from scenes.reporting.markdown import NOT_RUN, name, nats, paired, percent, table
-from scenes.reporting.published import ALL_MODELS_META_ACCURACY, AUDIO_VISUAL, BASELINE, LATER, TABLE_VI, TABLE_VII
+from scenes.reporting.published import ALL_MODELS_META_ACCURACY, AUDIO_VISUAL, BASELINE, TABLE_VI, TABLE_VII
 from scenes.reporting.results import NotRunError, Results
 
 SYNTHETIC = """\
@@ -73,7 +73,7 @@ def page(
 
     ours = f"ours, {dataset}"
     published = {**TABLE_VI, **TABLE_VII, **AUDIO_VISUAL, **BASELINE}
-    rest = tables.others(results, set(published))
+    rest = tables.others(results, {*published, *modern_section.newer(results)})
     rows = judged(results)
     verdicts = Counter(row[-1] for row in rows)
     return f"""\
@@ -118,14 +118,11 @@ on the clips that both sides scored.
 Among the meta-classes, `all_models` PROD is right in {ALL_MODELS_META_ACCURACY} % in the paper and in
 {_meta_accuracy(results)} % here.
 
-Later systems on the same fold, as their authors report:
-
-{chr(10).join(f"- {system}" for system in LATER)}
-
 ### Frameworks that the paper's tables do not have
 
 {tables.beside_paper(results, rest, ours, mark, seeds) if rest else "None."}
 
+{modern_section.section(results, ours, mark)}
 ## One network for sound and pictures
 
 VGG14 on MEL and an image network joined by the MLP and trained end to end, beside the two trained alone and the PROD of

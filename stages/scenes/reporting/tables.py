@@ -44,7 +44,7 @@ def beside_paper(
     header = ["framework", "in the paper", "paper", ours]
     rows = []
     for framework, paper in published.items():
-        cell = _run_or_not(lambda framework=framework: percent(*results.accuracy(framework)) + mark(framework))
+        cell = run_or_not(lambda framework=framework: percent(*results.accuracy(framework)) + mark(framework))
         rows.append([name(framework), paper.name, _published(paper.accuracy), cell])
         if len(seeds):
             accuracies = seeds.loc[seeds["framework"] == framework, "accuracy"]
@@ -69,22 +69,22 @@ def one_second(results: Results, ours: str, mark: Callable[[str], str]) -> str:
     """DCASE's protocol: accuracy and macro log loss of single seconds, the baseline's published figures among ours."""
     rows = []
     for framework, system in BASELINE.items():
-        cells = _run_or_not(lambda framework=framework: _second_cells(results, results.seconds_of(framework)), 2)
+        cells = run_or_not(lambda framework=framework: second_cells(results, results.seconds_of(framework)), 2)
         published = [_published(system.second_accuracy), f"{system.second_log_loss:.3f}"]
         remark = "" if cells[0] == NOT_RUN else mark(framework)
         rows.append([system.name, *published, cells[0] + remark, cells[1], _published(system.accuracy)])
     for framework, seconds in results.seconds.items():
         if framework not in BASELINE:
-            accuracy, loss = _second_cells(results, seconds)
+            accuracy, loss = second_cells(results, seconds)
             hears = results.hears(framework)
             title = f"{full_name(framework)}{f' (hears {hears})' if hears else ''}"
             rows.append([title, "", "", accuracy + mark(framework.removesuffix(STRICT)), loss, ""])
     for ensemble in results.ensembles:
 
         def fused(ensemble: str = ensemble) -> tuple[str, str]:
-            return _second_cells(results, prod(results.members_seconds(ensemble, strict=True)))
+            return second_cells(results, prod(results.members_seconds(ensemble, strict=True)))
 
-        accuracy, loss = _run_or_not(fused, 2)
+        accuracy, loss = run_or_not(fused, 2)
         remark = "" if accuracy == NOT_RUN else mark(f"fuse/{ensemble}-prod")
         rows.append([f"`{ensemble}` PROD of strict seconds", "", "", accuracy + remark, loss, ""])
     header = ["system", "published", "log loss", ours, "log loss", "published, 10-s clips"]
@@ -199,7 +199,7 @@ def beside_baseline(results: Results, ours: str, mark: Callable[[str], str]) -> 
     """Accuracy of whole clips of the DCASE baseline's systems, published and ours."""
     rows = []
     for framework, system in BASELINE.items():
-        cell = _run_or_not(lambda framework=framework: percent(*results.accuracy(framework)) + mark(framework))
+        cell = run_or_not(lambda framework=framework: percent(*results.accuracy(framework)) + mark(framework))
         rows.append([name(framework), system.name, _published(system.accuracy), cell])
     return table(["system", "published as", "published", ours], rows)
 
@@ -252,7 +252,7 @@ def cities(results: Results) -> str:
     for city in sorted(results.clips["city"].unique()):
         here = (results.clips["city"] == city).to_numpy()
         cells = [
-            _run_or_not(lambda framework=framework, here=here: percent(*results.mean(
+            run_or_not(lambda framework=framework, here=here: percent(*results.mean(
                 np.where(here, results.of(framework), np.nan)))) for framework in MAIN
         ]  # fmt: skip
         rows.append([city, f"{len(np.unique(results.places[here]))}", f"{here.sum()}", *cells])
@@ -306,7 +306,8 @@ def paired(results: Results, hits: np.ndarray, other: np.ndarray) -> tuple:
     return int((~np.isnan(hits - other)).sum()), *results.mean(hits - other), *mcnemar(hits, other)
 
 
-def _second_cells(results: Results, seconds: np.ndarray) -> tuple[str, str]:
+def second_cells(results: Results, seconds: np.ndarray) -> tuple[str, str]:
+    """Accuracy and macro log loss of single seconds with their intervals, of probabilities `[clips, 10, classes]`."""
     count, per_clip, classes = seconds.shape
     losses = log_losses(np.repeat(results.labels, per_clip), seconds.reshape(-1, classes)).reshape(count, per_clip)
     losses = losses.mean(axis=1)
@@ -316,7 +317,8 @@ def _second_cells(results: Results, seconds: np.ndarray) -> tuple[str, str]:
     return percent(*results.mean(results.seconds_right(seconds))), nats(loss, *interval)
 
 
-def _run_or_not(cells: Callable, count: int = 1):
+def run_or_not(cells: Callable, count: int = 1):
+    """What a function gives, or so many cells that say that a framework of it was not run."""
     try:
         return cells()
     except NotRunError:
