@@ -98,6 +98,18 @@ def test_a_member_that_is_taken_out_leaves_the_whole_pipeline(section, entry, fa
 
 
 @pytest.mark.usefixtures("_pipeline")
+def test_the_modern_set_up_has_the_papers_sections_and_makes_a_whole_pipeline(monkeypatch):
+    paper, modern = (yaml.safe_load((ROOT / f"params.{name}.yaml").read_text()) for name in ("paper", "modern"))
+    assert list(modern) == list(paper)
+    for section in ("spectrogram", "frames", "vgg14", "mlp", "train", "robustness", "dataset"):
+        assert modern[section] == paper[section]
+    assert generate(modern) == ""
+    commands = rendered(monkeypatch)
+    assert {"fuse-everything", "calibrate"} <= set(commands)
+    assert commands["embed-audio-foundation@AST"].count("--level -20") == 1
+
+
+@pytest.mark.usefixtures("_pipeline")
 def test_a_foundation_model_of_both_is_one_entry(monkeypatch):
     numbers = params()
     name, entry = "audio_visual_foundation/PE_AV", {"weights": "none", "pretrained": True, "unit": "clip"}
