@@ -8,6 +8,8 @@ from scenes.evaluation.uncertainty import FEWEST
 
 NOT_RUN = "not run"
 TOO_FEW = "too few differing clips"
+# Of a family's last word, what its members are beside the network that they are named after.
+KINDS = {"_probe": "probe", "_foundation": "MLP on", "_module": "MLP on", "_zero_shot": "zero-shot"}
 
 
 def table(header: list[str], rows: Iterable[list[str]]) -> str:
@@ -51,16 +53,18 @@ def name(framework: str) -> str:
         return f"joint `{member.removesuffix('.scratch')}`" + (" from scratch" if member.endswith(".scratch") else "")
     if family == "external":
         return f"external `{member}`"
-    kinds = {"_probe": "probe", "_foundation": "MLP on", "_module": "MLP on", "_zero_shot": "zero-shot"}
-    for ending, kind in kinds.items():
+    for ending, kind in KINDS.items():
         if family.endswith(ending):
             return f"{kind} `{member}`"
     return f"`{member.removesuffix('.strict')}`" + (" strict" if member.endswith(".strict") else "")
 
 
 def full_name(framework: str) -> str:
-    """A classifier's name and family, because families have members of the same name."""
+    """A classifier's name and family, because families have members of the same name: visual probe `CLIP`."""
     family, title = framework.partition("/")[0], name(framework)
+    for ending in KINDS:
+        if family.endswith(ending):
+            return f"{family.removesuffix(ending).replace('_', '-')} {title}"
     return title if title.startswith(f"{family} ") else f"{family} {title}"
 
 
