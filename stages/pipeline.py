@@ -99,7 +99,7 @@ def _names(params: dict[str, Any], known: list[str], fused: dict[str, list[str]]
             if "pretrained" in params[section][member]:
                 starts.setdefault(f"{section}.{member}", []).append(name)
             if any(feature.partition("/")[0] in WITH_UNIT for feature in FAMILIES[family].features):
-                own = f"{section}.{member}" if "unit" in params[section][member] else "audio_embedding"
+                own = "audio_embedding" if section == "audio" else f"{section}.{member}"
                 units.setdefault(own, []).append(name)
     members = list(dict.fromkeys(name for names in again.values() for name in names))
     return {

@@ -24,7 +24,6 @@ from scenes.features.foundation import (
 )
 from scenes.stage import options
 from scenes.stage.cli import run
-from scenes.stage.outputs import write_array
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,10 @@ def visual(
     rows = [row if video else None for row, video in _unseen(clips)["video"].items()]
     judge = partial(_judge_frames, model=model, vectors=vectors)
     inputs = [split, classes, frames, *files]
-    map_clips(open_rows(frames, clips).__getitem__, rows, (SECONDS, len(table)), "float32", predictions, inputs, judge)
-    _score(clips, table, "video", predictions, confusion, metrics)
+    map_clips(
+        open_rows(frames, clips).__getitem__, rows, (SECONDS, len(table)), "float32", predictions, inputs, judge, np.nan
+    )
+    evaluate(clips, table, open_array(predictions), confusion, metrics)
 
 
 def audio(
@@ -67,8 +68,8 @@ def audio(
     paths = list(_unseen(clips)["audio"])
     judge = partial(_judge_sounds, model=model, vectors=vectors, unit=unit, level=decibels(level))
     inputs = [split, classes, *(Path(path) for path in paths if path), *files]
-    map_clips(read_sound, paths, (SECONDS, len(table)), "float32", predictions, inputs, judge)
-    _score(clips, table, "audio", predictions, confusion, metrics)
+    map_clips(read_sound, paths, (SECONDS, len(table)), "float32", predictions, inputs, judge, np.nan)
+    evaluate(clips, table, open_array(predictions), confusion, metrics)
 
 
 def _model(chosen: Options, medium: str, classes: pd.DataFrame) -> tuple[partial, np.ndarray, list[Path]]:
@@ -90,16 +91,6 @@ def _judge_sounds(
     sounds: np.ndarray, model: partial, vectors: np.ndarray, unit: str, level: float | None
 ) -> np.ndarray:
     return probabilities(embed_sounds(sounds, model(), unit, level), vectors)
-
-
-def _score(
-    clips: pd.DataFrame, classes: pd.DataFrame, medium: str, predictions: Path, confusion: Path, metrics: Path
-) -> None:
-    """Put NaN where a clip lacks the medium, of which there are zeros so far, and score the evaluate clips."""
-    rows = np.array(open_array(predictions))
-    rows[(_unseen(clips)[medium] == "").to_numpy()] = np.nan
-    write_array(predictions, rows)
-    evaluate(clips, classes, rows, confusion, metrics)
 
 
 if __name__ == "__main__":

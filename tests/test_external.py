@@ -201,6 +201,7 @@ def test_a_bad_array_is_refused_in_one_line(said, fault):
         ("other.csv", b"", "not a table ("),
         ("other.csv", b"\x80\x04\x95\xff\xfe", "not a table ("),
         ("other.csv", b"filename,airport\na.wav,1,2\na.wav,1,2,3\n", "not a table ("),
+        ("other.csv", b"filename,airport\na.wav,0,1\n", "not a table ("),  # or the surplus field would be left out
         ("other.csv", b"filename;airport\na.wav;1\n", "a table without the column filename, with filename;airport"),
         ("absent.csv", None, "No such file or directory"),
     ],
@@ -275,9 +276,13 @@ def test_an_entry_of_params_is_a_member_from_its_file_to_the_report():
     ("external", "ensemble", "message"),
     [
         ({}, ["external/other"], "ensembles.with_other names external/other, which external lacks; add it there or"),
-        *(({name: entry}, ["audio_spectrogram/mel"], f"external.{name}: write NAME: {{predictions: FILE}}, the name in")
-          for name, entry in (("other", "own.csv"), ("other", {}), ("other", {"predictions": "a", "weights": "b"}),
-                              ("a,b", {"predictions": "a"}), ("a/b", {"predictions": "a"}))),
+        *(({"other": entry}, ["audio_spectrogram/mel"], "external.other: must have the keys predictions, and no others")
+          for entry in ("own.csv", {}, {"predictions": "a", "weights": "b"})),
+        *(({"other": {"predictions": file}}, ["audio_spectrogram/mel"], "external.other: predictions must be the path")
+          for file in (3, None, "", 'my "file".csv', "$HOME/a.csv")),
+        *(({name: {"predictions": "a"}}, ["audio_spectrogram/mel"], f"external.{name}: rename it; a name is made of")
+          for name in ("a,b", "a/b", "B.32", 1, True)),
+        (["other"], ["audio_spectrogram/mel"], "a section is missing or empty (external); take it from the project's"),
     ],
 )  # fmt: skip
 def test_an_entry_that_cannot_be_is_refused_in_one_line(external, ensemble, message):

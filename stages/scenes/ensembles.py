@@ -7,6 +7,19 @@ from scenes.stage.errors import InputError
 from scenes.systems import FAMILIES, MEDIA, ZERO_SHOT, embedding_sections, section_of
 
 SECTIONS = {name: family.section for name, family in FAMILIES.items()}
+# Of a section, the keys of its entries; those of other sections may be empty.
+FOUNDATION = {"model", "revision", "weights", "pretrained", "layer"}
+KEYS = {
+    "audio": {"pretrained", "weights"},
+    "visual": {"size", "pretrained", "weights", "micro_batch"},
+    "audio_visual": {"size", "pretrained", "weights", "micro_batch"},
+    "audio_foundation": {*FOUNDATION, "unit", "level"},
+    "visual_foundation": FOUNDATION,
+    "audio_visual_foundation": {*FOUNDATION, "unit", "level"},
+    "audio_module": {"module", "weights", "unit"},
+    "visual_module": {"network", "weights", "size"},
+    "external": {"predictions"},
+}
 DISTURBED = [name for name, family in FAMILIES.items() if family.disturbed]
 
 
@@ -16,9 +29,12 @@ def classifiers(params: dict[str, Any]) -> list[str]:
     Raises
     ------
     InputError
-        If a network of both modalities lacks one of the two networks that it is made of, a probe its network, a
-        zero-shot classifier its model, or another system its file; or if two networks would write the same embeddings.
+        If a section or an entry is not as it has to be; if a network of both modalities lacks one of the two networks
+        that it is made of, a probe its network, or a zero-shot classifier its model; or if two networks would write the
+        same embeddings.
     """
+    for section in dict.fromkeys(SECTIONS.values()):
+        _check(section, params.get(section))
     found = [f"{family}/{member}" for family, section in SECTIONS.items() for member in params[section]]
     for network in params["audio_visual"]:
         for part in ("audio_spectrogram/mel", f"visual_image/{network}"):
@@ -43,11 +59,6 @@ def classifiers(params: dict[str, Any]) -> list[str]:
             if model not in params[foundation]:
                 raise InputError(f"{family}.{model} is a model of {foundation}, which lacks it; add it there or take "
                                  f"it out of {family}")  # fmt: skip
-    for name, entry in params["external"].items():
-        named = re.fullmatch(r"[\w-]+", str(name), re.ASCII)
-        if not named or not isinstance(entry, dict) or set(entry) != {"predictions"}:
-            raise InputError(f"external.{name}: write NAME: {{predictions: FILE}}, the name in letters, digits, "
-                             "underscores and hyphens")  # fmt: skip
     return found
 
 
@@ -103,3 +114,20 @@ def disturbed(params: dict[str, Any]) -> dict[str, list[str]]:
 
 def _section(classifier: Any) -> str | None:
     return SECTIONS.get(str(classifier).partition("/")[0])
+
+
+def _check(section: str, entries: Any) -> None:
+    """Refuse entries that DVC could not make stages of, or whose members would be found nowhere."""
+    if not isinstance(entries, dict):
+        raise InputError(f"a section is missing or empty ({section}); take it from the project's own, or write {{}}")
+    wanted = KEYS.get(section, set())
+    for name, entry in entries.items():
+        where = f"{section}.{name}"
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name, re.ASCII):
+            raise InputError(f"{where}: rename it; a name is made of letters, digits, underscores and hyphens")
+        if wanted and (not isinstance(entry, dict) or set(entry) != wanted):
+            raise InputError(f"{where}: must have the keys {', '.join(sorted(wanted))}, and no others")
+    for name, entry in entries.items() if section == "external" else ():
+        file = entry["predictions"]
+        if not isinstance(file, str) or not re.fullmatch(r'[^"$`\\]+', file):
+            raise InputError(f"external.{name}: predictions must be the path of a file, without quotes, $ and \\")

@@ -122,14 +122,22 @@ def load(run: Run, names: list[str], classes: list[str] | None = None) -> list[M
         load_weights(network, weights)
         network = behind(made.front(options, rows), network)
         inputs = partial(_inputs, partial(made.load, options), features, family.media)
-        unit = run.params[section_of(run.params, name)][key].get("unit", run.params["audio_embedding"]["unit"])
-        needs = needs_of(name, unit, partial(_patch_needs, run))
+        section = section_of(run.params, name)
+        own = run.params["audio_embedding"] if section == "audio" else run.params[section][key]
+        needs = needs_of(name, own.get("unit", "second"), partial(_patch_needs, run))
         members.append(Member(name, family.media, inputs, network, needs))
     return members
 
 
 def zero_shot_members(run: Run) -> list[str]:
-    """The members of params.yaml that classify by the names of classes, `family/name`."""
+    """The members of params.yaml that classify by the names of classes, `family/name`.
+
+    Raises
+    ------
+    InputError
+        If a section of params.yaml has an entry that is wrong, see `scenes.ensembles.classifiers`.
+    """
+    classifiers(run.params)
     return [f"{family}/{name}" for family in ZERO_SHOT for name in run.params[family]]
 
 
@@ -143,7 +151,6 @@ def untrained(run: Run, names: list[str]) -> list[str]:
 def _zero_shot(run: Run, name: str, classes: list[str]) -> Member:
     from scenes.classifiers.zero_shot import class_vectors, probabilities
 
-    classifiers(run.params)  # refuses a model that there is none of
     family, key = name.split("/")
     kind = family.partition("_")[0]
     numbers, sentences = run.params[f"{kind}_foundation"][key], run.params["zero_shot"][kind]

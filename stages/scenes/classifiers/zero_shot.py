@@ -88,9 +88,11 @@ def class_vectors(classes: Sequence[str], templates: Sequence[str], model: Found
     Raises
     ------
     InputError
-        As `sentences` and `embed_texts`.
+        If there are no templates, and as `sentences` and `embed_texts`.
     """
-    scale = getattr(model.model, TEXTS[model.model.config.model_type].scale).exp().item()
+    if isinstance(templates, str) or not templates:
+        raise InputError("zero_shot: templates must be a list of sentences, such as ['a photo of {a class}']")
+    scale = getattr(model.model, TEXTS[model.model.config.model_type].scale).float().exp().item()
     directions = [_unit(embed_texts(sentences(name, templates), model)).mean(axis=0) for name in classes]
     return scale * _unit(np.stack(directions))
 

@@ -35,6 +35,7 @@ def map_clips(
     output: Path,
     inputs: list[Path],
     network: Callable[[np.ndarray], np.ndarray] | None = None,
+    fill: float = 0,
 ) -> None:
     """Write one row of the array `output` for every clip: `read(clip)`, or what `network` makes of it.
 
@@ -49,7 +50,7 @@ def map_clips(
     read : callable
         From an entry of `clips` to an array; must be picklable. Its `MediaWarning`s are counted and shown at the end.
     clips : list
-        One entry a clip, such as the path of a media file; the row of an empty one (`""` or None) stays zero.
+        One entry a clip, such as the path of a media file; the row of an empty one (`""` or None) is `fill`.
     shape : tuple of int
         Shape of one clip's row.
     dtype : str
@@ -60,6 +61,8 @@ def map_clips(
         The files that are read, for telling whether an interrupted run may go on.
     network : callable, optional
         From the stacked arrays of a shard's clips to their rows, `[clips, *shape]`; must be picklable.
+    fill : float
+        What stands in the row of an empty clip.
 
     Raises
     ------
@@ -85,6 +88,7 @@ def map_clips(
         for start, rows, notes in results:
             # Mapped anew for each shard: what stays mapped counts as memory, in the end all of the array.
             array = np.lib.format.open_memmap(partial, mode="r+")
+            array[start : start + SHARD] = fill
             for offset, row in rows.items():
                 with np.errstate(over="ignore"):
                     array[start + offset] = row

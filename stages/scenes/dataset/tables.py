@@ -4,6 +4,7 @@ A clip is named `<scene>-<city>-<location>-<segment>`, as in TAU Urban Audio-Vis
 place in one city: folds never share one, and whatever resamples clips must resample whole locations.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -102,8 +103,11 @@ def read_table(
     kind = "a tab-separated table" if sep == "\t" else "a table"
     as_text = {"dtype": str, "keep_default_na": False} if text else {}
     try:
-        table = pd.read_csv(path, sep=sep, index_col=False, **as_text)
-    except ValueError as error:  # pandas' own errors are of this kind
+        with warnings.catch_warnings(
+            action="error", category=pd.errors.ParserWarning
+        ):  # of rows longer than the header
+            table = pd.read_csv(path, sep=sep, index_col=False, **as_text)
+    except (ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are of the first kind
         raise InputError(f"{path}: not {kind} ({' '.join(str(error).split())})") from error
     found = " ".join(", ".join(table.columns).split())
     lacking = [column for column in columns if column not in table]

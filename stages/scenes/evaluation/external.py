@@ -73,8 +73,11 @@ def _read_table(path: Path, clips: pd.DataFrame, names: list[str]) -> np.ndarray
     """float64 `[clips, 1 or 10, classes]`, NaN where a field is not a number."""
     with path.open("rb") as file:
         sep = "\t" if b"\t" in file.readline() else ","
-    table = read_table(path, ["filename"], sep=sep, more=True)
-    columns = f"the columns are filename, {', '.join(names)}; {' and '.join(OPTIONAL)} are optional"
+    table = read_table(path, ["filename"], sep=sep, more=True).rename(columns=str.strip)
+    columns = (
+        f"the columns, separated by commas or tabs, are filename, {', '.join(names)}; {' and '.join(OPTIONAL)} are "
+        "optional"
+    )
     for name in names:
         if name not in table:
             raise InputError(f"{path}: no column for the class {name}; {columns}")

@@ -33,6 +33,7 @@ FILES = ["config.json", "preprocessor_config.json", WEIGHTS]
 TOKENIZER = ["tokenizer.json", "tokenizer_config.json"]  # where text is read too
 # A model with two processors has these instead of the second file, or beside it.
 OF_TWO = ["processor_config.json", "video_preprocessor_config.json"]
+PATTERNS = ["*.json", "*.txt", WEIGHTS]  # whatever of a folder Transformers may read
 SAMPLES = 16  # pictures or sounds that a network is given at once
 DATASET_RATE = 48_000
 
@@ -107,9 +108,14 @@ def folder_of(model: str, revision: str, weights: str, text: bool = False) -> Pa
     files = [*FILES, *TOKENIZER] if text else FILES
     if weights != "none":
         folder = Path(weights)
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder}: no such folder; save the model there in Transformers' layout, or run dvc repro "
+                "data/demo/dvc.yaml:synthesize-models, which makes the demo's"
+            )
     else:
         try:
-            folder = Path(snapshot_download(model, revision=revision, allow_patterns=[*files, *OF_TWO], etag_timeout=5))
+            folder = Path(snapshot_download(model, revision=revision, allow_patterns=PATTERNS, etag_timeout=5))
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
             raise InputError(
                 f"{model}: cannot be downloaded from {os.environ.get('HF_ENDPOINT', 'https://huggingface.co')} at "
@@ -122,6 +128,9 @@ def folder_of(model: str, revision: str, weights: str, text: bool = False) -> Pa
                 if hashlib.file_digest(file, "sha256").hexdigest() != blob.name:
                     raise InputError(f"{blob}: not the file that the hub published; remove it and run again")
     there = {path.name for path in files_of(folder)}
+    known = ARCHITECTURES.get(_kind(folder / FILES[0])) if text and FILES[0] in there else None
+    if known and not known.projected:
+        raise InputError(f"{folder}: {_kind(folder / FILES[0])} knows no text: take a model that does")
     lacking = [file for file in files if file not in there and not (file == FILES[1] and OF_TWO[0] in there)]
     if lacking:
         raise InputError(f"{folder}: lacks {' and '.join(lacking)}; save the model there in Transformers' layout")
@@ -129,8 +138,8 @@ def folder_of(model: str, revision: str, weights: str, text: bool = False) -> Pa
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files of a model that are in its folder."""
-    return [folder / file for file in (*FILES, *OF_TWO, *TOKENIZER) if (folder / file).is_file()]
+    """The files of a folder that Transformers may read."""
+    return sorted(path for pattern in PATTERNS for path in folder.glob(pattern))
 
 
 class Foundation:

@@ -71,7 +71,8 @@ def _row(results: Results, framework: str, mark: Callable[[str], str]) -> list[s
     fused = ensemble in results.ensembles and framework.startswith("fuse/")
     members = results.ensembles[ensemble] if fused else [framework]
     media = tuple(sorted({medium for member in members for medium in media_of(member)}))
-    best = (FUSED if fused else SINGLE).get(media, BEST)
+    wanted = [FUSED.get(media) if fused else None, SINGLE.get(media), BEST]
+    best = next((each for each in wanted if each in results.probabilities), BEST)
 
     def seconds() -> tuple[str, str]:
         if fused:

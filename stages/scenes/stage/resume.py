@@ -19,11 +19,16 @@ LIBRARIES = (
     "keras",
     "librosa",
     "numpy",
+    "pillow",
     "scipy",
     "soundfile",
     "soxr",
     "tensorflow",
+    "timm",
+    "tokenizers",
     "torch",
+    "torchvision",
+    "transformers",
 )
 OF_NETWORKS = ("KERAS_BACKEND", "OMP_NUM_THREADS")  # how many threads share a sum decides its last digits
 
