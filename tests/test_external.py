@@ -154,9 +154,9 @@ BAD = {
     "a class is unknown": (
         per_clip, lambda table: table.assign(beach=0.0), "the column 'beach' is not a class of dataset.classes; the "),
     "a class is missing": (
-        per_clip, lambda table: table.drop(columns="park"), "no column for the class park; the columns are filename, "),
+        per_clip, lambda table: table.drop(columns="park"), "no column for the class park; the columns, separated by "),
     "a class has another name": (
-        per_clip, lambda table: table.rename(columns={"park": "Park"}), "no column for the class park; the columns "),
+        per_clip, lambda table: table.rename(columns={"park": "Park"}), "no column for the class park; the columns, "),
     "files are not named": (
         per_clip, lambda table: table.drop(columns="filename"), "a table without the column filename, with airport, "),
 }  # fmt: skip
@@ -276,10 +276,11 @@ def test_an_entry_of_params_is_a_member_from_its_file_to_the_report():
     ("external", "ensemble", "message"),
     [
         ({}, ["external/other"], "ensembles.with_other names external/other, which external lacks; add it there or"),
-        *(({"other": entry}, ["audio_spectrogram/mel"], "external.other: must have the keys predictions, and no others")
-          for entry in ("own.csv", {}, {"predictions": "a", "weights": "b"})),
-        *(({"other": {"predictions": file}}, ["audio_spectrogram/mel"], "external.other: predictions must be the path")
-          for file in (3, None, "", 'my "file".csv', "$HOME/a.csv")),
+        *(({"other": entry}, ["audio_spectrogram/mel"], "external.other: must have the keys predictions")
+          for entry in ("own.csv", {})),
+        *(({"other": {"predictions": file, **more}}, ["audio_spectrogram/mel"], "external.other: predictions, its only")
+          for file, more in ((3, {}), (None, {}), ("", {}), ('my "file".csv', {}), ("$HOME/a.csv", {}),
+                             ("a", {"weights": "b"}))),
         *(({name: {"predictions": "a"}}, ["audio_spectrogram/mel"], f"external.{name}: rename it; a name is made of")
           for name in ("a,b", "a/b", "B.32", 1, True)),
         (["other"], ["audio_spectrogram/mel"], "a section is missing or empty (external); take it from the project's"),

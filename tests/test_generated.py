@@ -12,6 +12,7 @@ from conftest import ROOT, run
 from dvc.repo import Repo
 from typer.core import TyperCommand
 
+from scenes.ensembles import KEYS
 from scenes.evaluation import fusion
 from scenes.evaluation.predictions import with_families, without_families
 
@@ -113,7 +114,7 @@ def test_the_modern_set_up_has_the_papers_sections_and_makes_a_whole_pipeline(mo
 def test_a_foundation_model_of_both_is_one_entry(monkeypatch):
     numbers = params()
     name, entry = "audio_visual_foundation/PE_AV", {"weights": "none", "pretrained": True, "unit": "clip"}
-    numbers["audio_visual_foundation"]["PE_AV"] = {"model": "facebook/pe-av-small", **entry}
+    numbers["audio_visual_foundation"]["PE_AV"] = numbers["audio_foundation"]["CLAP"] | entry
     numbers["ensembles"]["modern_all"].append(name)
     assert generate(numbers) == ""
     commands = rendered(monkeypatch)
@@ -193,7 +194,7 @@ def test_models_of_ones_own_reach_the_report_and_may_be_probed(monkeypatch):
 )  # fmt: skip
 def test_two_networks_of_one_name_are_refused_where_they_would_write_one_file(section, name, first):
     numbers = params()
-    numbers[section][name] = {}
+    numbers[section][name] = dict.fromkeys(KEYS[section], "none")
     folder = f"{section.partition('_')[0]}_embedding"
     assert generate(numbers) == (
         f"error: params.yaml: {section}.{name}: {first} has this name too, and both would write "
@@ -301,13 +302,25 @@ def test_other_params_that_cannot_be_are_refused_in_one_line():
         "error: params.yaml: audio_visual.MobileNetV2 is made of visual_image/MobileNetV2, which visual lacks; add it "
         "there or take MobileNetV2 out of audio_visual\n"
     )
-    for section in ("spectrogram", "ensembles"):
+    for section, shown, more in (("spectrogram", "spectrogram", ", or write {}"), ("ensembles", "'ensembles'", "")):
         assert generate(params() | {section: None}).startswith("error: params.yaml: ")
         kept = {key: value for key, value in params().items() if key != section}
         assert generate(kept) == (
-            f"error: params.yaml: a section is missing or empty ('{section}'); take it from the project's own\n"
+            f"error: params.yaml: a section is missing or empty ({shown}); take it from the project's own{more}\n"
         )
         shutil.copy(ROOT / "params.yaml", "params.yaml")
+    for section, entry, wanted in (
+        ("visual_foundation", {"CLIP": None}, "must have the keys layer, model, pretrained, revision, weights"),
+        ("audio_module", {"Mine": {"module": "mine", "weights": "none"}}, "must have the keys module, unit, weights"),
+        (
+            "visual_foundation",
+            {"ViT-B.32": {}},
+            "rename it; a name is made of letters, digits, underscores and hyphens",
+        ),
+    ):
+        changed = yaml.safe_load(start)
+        changed[section] |= entry
+        assert generate(changed) == f"error: params.yaml: {section}.{next(iter(entry))}: {wanted}\n"
     Path("params.yaml").write_text("ensembles: [")
     assert run("pipeline.py").stderr.startswith("error: params.yaml: is not YAML: ")
     shutil.copy(ROOT / "params.yaml", "params.yaml")

@@ -7,12 +7,12 @@ from scenes.stage.errors import InputError
 from scenes.systems import FAMILIES, MEDIA, ZERO_SHOT, embedding_sections, section_of
 
 SECTIONS = {name: family.section for name, family in FAMILIES.items()}
-# Of a section, the keys of its entries; those of other sections may be empty.
+# Of a section, the keys that its entries must have; those of other sections may be empty.
 FOUNDATION = {"model", "revision", "weights", "pretrained", "layer"}
 KEYS = {
     "audio": {"pretrained", "weights"},
-    "visual": {"size", "pretrained", "weights", "micro_batch"},
-    "audio_visual": {"size", "pretrained", "weights", "micro_batch"},
+    "visual": {"size", "pretrained", "weights"},
+    "audio_visual": {"size", "pretrained", "weights"},
     "audio_foundation": {*FOUNDATION, "unit", "level"},
     "visual_foundation": FOUNDATION,
     "audio_visual_foundation": {*FOUNDATION, "unit", "level"},
@@ -125,9 +125,9 @@ def _check(section: str, entries: Any) -> None:
         where = f"{section}.{name}"
         if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name, re.ASCII):
             raise InputError(f"{where}: rename it; a name is made of letters, digits, underscores and hyphens")
-        if wanted and (not isinstance(entry, dict) or set(entry) != wanted):
-            raise InputError(f"{where}: must have the keys {', '.join(sorted(wanted))}, and no others")
+        if wanted and not wanted <= (entry.keys() if isinstance(entry, dict) else set()):
+            raise InputError(f"{where}: must have the keys {', '.join(sorted(wanted))}")
     for name, entry in entries.items() if section == "external" else ():
         file = entry["predictions"]
-        if not isinstance(file, str) or not re.fullmatch(r'[^"$`\\]+', file):
-            raise InputError(f"external.{name}: predictions must be the path of a file, without quotes, $ and \\")
+        if len(entry) > 1 or not isinstance(file, str) or not re.fullmatch(r'[^"$`\\]+', file):
+            raise InputError(f"external.{name}: predictions, its only key, must be a path without quotes, $ and \\")
