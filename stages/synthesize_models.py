@@ -28,12 +28,12 @@ def models(library: Any) -> dict[str, Callable[[], tuple[Any, ...]]]:
     clip, siglip2, clap = tokenizers.clip(t), tokenizers.siglip2(t), tokenizers.clap(t)
     return {
         "CLIP": lambda: (
-            t.CLIPModel(t.CLIPConfig(text_config=text(clip), vision_config=SMALL | PICTURE, projection_dim=24)),
+            t.CLIPModel(t.CLIPConfig(text_config=_text(clip), vision_config=SMALL | PICTURE, projection_dim=24)),
             t.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE),
             clip,
         ),
         "SigLIP2": lambda: (
-            t.SiglipModel(t.SiglipConfig(text_config=text(siglip2), vision_config=SMALL | PICTURE)),
+            t.SiglipModel(t.SiglipConfig(text_config=_text(siglip2), vision_config=SMALL | PICTURE)),
             t.SiglipImageProcessorPil(size=SQUARE),
             siglip2,
         ),
@@ -44,7 +44,7 @@ def models(library: Any) -> dict[str, Callable[[], tuple[Any, ...]]]:
         "CLAP": lambda: (
             t.ClapModel(
                 t.ClapConfig(
-                    text_config=text(clap, 2),
+                    text_config=_text(clap, 2),
                     audio_config={
                         "patch_embeds_hidden_size": 16, "depths": [1, 1], "num_attention_heads": [2, 2],
                         "hidden_size": 32, "num_hidden_layers": 2,
@@ -59,7 +59,7 @@ def models(library: Any) -> dict[str, Callable[[], tuple[Any, ...]]]:
     }  # fmt: skip
 
 
-def text(tokenizer: Any, more: int = 0) -> dict[str, int]:
+def _text(tokenizer: Any, more: int = 0) -> dict[str, int]:
     """Numbers of the part of a model that reads what a tokenizer gives, with a few `more` positions."""
     positions = tokenizer.model_max_length + more
     return {
