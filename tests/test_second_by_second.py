@@ -48,7 +48,7 @@ def test_classify_hears_and_sees_every_second(name, members, monkeypatch):
     params = {"dataset": {"setup": "mine"}, "frames": {"size": 32}}
     monkeypatch.setattr("scenes.app.members.read_run", lambda folder: Run(Path(), params, {}))
     monkeypatch.setattr(Run, "classes", CLASSES)
-    monkeypatch.setattr("scenes.app.members.load", lambda run, names: members)
+    monkeypatch.setattr("scenes.app.members.load", lambda run, names, classes: members)
     result = run("classify.py", path, "--member", "ear", "--member", "eye", "--json", "a.json")
     assert result.returncode == 0, result.stderr
     (content,) = json.loads(Path("a.json").read_text())["files"]
