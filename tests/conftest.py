@@ -62,6 +62,15 @@ def run(
     return subprocess.CompletedProcess(words, code, out.buffer.getvalue().decode(encoding), err.getvalue())
 
 
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Path:
+    """The demo's foundation models; tests only read them."""
+    folder = tmp_path_factory.mktemp("models") / "made"
+    done = run("synthesize_models.py", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 def write_wav(path: Path, sound: np.ndarray, rate: int = 48_000, subtype: str = "PCM_24") -> Path:
     """Write `[channels, samples]`."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,14 +21,6 @@ PICTURES, SOUNDS = ["CLIP", "SigLIP2", "DINOv2"], ["CLAP", "AST"]
 CLIPS = 3
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "made"
-    done = run("synthesize_models.py", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
 @pytest.fixture
 def media(tmp_path) -> Path:
     """media.csv and frames.npy of three clips, of which the second has no sound and the third no pictures."""

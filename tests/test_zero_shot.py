@@ -35,14 +35,6 @@ UNLIKE = [np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8).r
           np.full((48, 48, 3), 250, np.uint8), np.zeros((48, 48, 3), np.uint8)]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "made"
-    done = run("synthesize_models.py", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
 @pytest.fixture
 def _clips() -> None:
     """A clip of each class, then one without the modality, and one for training, whose files nobody is to open."""
