@@ -27,7 +27,6 @@ from scenes.stage.errors import InputError, one_line
 
 settle("torch")
 
-LAYERS = ("pooled", "projected")
 WEIGHTS = "model.safetensors"
 FILES = ["config.json", "preprocessor_config.json", WEIGHTS]
 TOKENIZER = ["tokenizer.json", "tokenizer_config.json"]  # where text is read too
